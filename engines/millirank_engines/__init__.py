@@ -1,0 +1,1 @@
+"""Inference engines for ranking models: built offline, sealed, only loaded when serving."""

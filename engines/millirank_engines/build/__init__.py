@@ -1,0 +1,1 @@
+"""Offline: export, compile, verify, train. Never imported by the service."""

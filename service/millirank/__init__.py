@@ -1,0 +1,1 @@
+"""The online service: a query in, ranked products out."""

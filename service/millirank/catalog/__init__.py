@@ -1,0 +1,1 @@
+"""The catalogue: products on disk and the snapshots derived from them."""

@@ -1,0 +1,75 @@
+"""The nouns of a query's path: frozen, without dependencies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+Product = Mapping[
+    str, Any
+]  # id, title and, if present, brand, description, category, price and the rest of the contract
+
+
+class Phase(Enum):
+    """How far the order of an answer has come."""
+
+    RETRIEVED = 1  # provisional: the fused order
+    RANKED = 2  # final
+
+
+class Degraded(Enum):
+    """Why an answer is less good than it could be."""
+
+    DEADLINE = "no time was left for the reranker"
+    RERANKER_OVERRUN = "the reranker was not done in time"
+    RERANKER_FAULT = "the reranker failed"
+    ENCODER_FAULT = "the encoder failed, so only the lexical index answered"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a shopper asks."""
+
+    text: str
+    limit: int = 10
+    rerank_depth: int | None = None  # a cap; None means the server's
+    deadline: float | None = None  # monotonic seconds, set by rpc; None means no limit
+    arrived: float = 0.0  # monotonic seconds, set by rpc
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One product in its place."""
+
+    rank: int  # from 1
+    id: str
+    score: float  # comparable within one ranking only
+    product: Product
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of a query went, in microseconds."""
+
+    tokens: int = 0
+    encode_queue: int = 0
+    encode: int = 0
+    retrieve: int = 0
+    render: int = 0
+    rerank_queue: int = 0
+    rerank: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One answer: hits in an order, and how it came about."""
+
+    phase: Phase
+    hits: tuple[Hit, ...]
+    timings: Timings = field(default_factory=Timings)
+    rerank_depth: int = 0
+    degraded: Degraded | None = None
+    index_version: str = ""
+    query_truncated: bool = False

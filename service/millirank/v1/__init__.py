@@ -1,0 +1,1 @@
+"""Stubs of the contract, generated from protos/millirank/v1 by `make proto`."""

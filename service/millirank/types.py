@@ -1,13 +1,15 @@
-"""The nouns of a query's path: frozen, without dependencies."""
+"""The nouns of a query's path: frozen, with no dependency but numpy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-Product = Mapping[
-    str, Any
-]  # id, title and, if present, brand, description, category, price and the rest of the contract
+import numpy as np
+from numpy.typing import NDArray
+
+Product = Mapping[str, Any]  # id, title and, if present, the other fields of millirank.v1.Product
+Rows = NDArray[np.uint32]  # products of one snapshot, (n,)
 
 
 class Phase(Enum):
@@ -39,13 +41,25 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Order:
+    """Candidates, best first."""
+
+    rows: Rows
+    scores: NDArray[np.float32]  # (n,), descending
+
+    def head(self, n: int) -> "Order":
+        """The first n."""
+        return Order(self.rows[:n], self.scores[:n])
+
+
+@dataclass(frozen=True)
 class Hit:
     """One product in its place."""
 
     rank: int  # from 1
     id: str
     score: float  # comparable within one ranking only
-    product: Product
+    product: bytes  # a serialized millirank.v1.Product, made once, at indexing
 
 
 @dataclass(frozen=True)

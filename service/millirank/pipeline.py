@@ -1,0 +1,198 @@
+"""The whole path of a query: tokens, encode, retrieve, PHASE_RETRIEVED, rerank, PHASE_RANKED."""
+
+import asyncio
+import functools
+import itertools
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import ParamSpec, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import EngineError
+
+from .core import Encoded, Ids, Reranked
+from .errors import DeadlineExceeded
+from .rerank import blend
+from .retrieve import Retriever, fuse
+from .tokens import Tokenizer
+from .transport import Transport
+from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Timings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Catalog(Protocol):
+    """The products of one snapshot."""
+
+    @property
+    def version(self) -> int:
+        """Which snapshot."""
+
+    def rendered(self, rows: Sequence[int]) -> Sequence[tuple[str, bytes]]:
+        """The id and the serialized millirank.v1.Product of each row; called from the executor's thread only."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a query may go; from the settings."""
+
+    candidates: int = 100  # from each of the two indexes
+    rerank_depth: int = 50  # candidates, at most
+    reply_reserve: float = 0.001  # seconds kept back from the deadline for the final message
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the first stage found."""
+
+    order: Order
+    products: dict[int, tuple[str, bytes]]  # id and serialized Product, by row
+    retrieving: float  # seconds
+    rendering: float  # seconds
+
+
+class Pipeline:
+    """Answers queries. Everything it needs is handed to it, so it runs on fakes as on engines.
+
+    Args:
+        transport: the way to the core.
+        catalog: the products.
+        retriever: the lexical and the dense index.
+        encoder_tokens: the encoder's tokenizer.
+        reranker_tokens: the reranker's tokenizer.
+        executor: one thread, which alone reads indexes and products: the event loop never waits for a disk.
+        limits: how far a query may go.
+        clock: monotonic seconds, the same that Query.arrived and Query.deadline were read from.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        catalog: Catalog,
+        retriever: Retriever,
+        encoder_tokens: Tokenizer,
+        reranker_tokens: Tokenizer,
+        executor: Executor,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport, self._catalog, self._retriever = transport, catalog, retriever
+        self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
+        self._executor, self._limits, self._clock = executor, limits or Limits(), clock
+
+    async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
+        """Yields the provisional order, then the final one.
+
+        Raises:
+            DeadlineExceeded: if there was no time even for the provisional order.
+            PipelineFailed: if neither index could answer.
+        """
+        tokens, truncated = self._encoder_tokens.query(query.text)
+        pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
+        timings = Timings(tokens=_micros(self._clock() - query.arrived))
+
+        encoded = await self._encode(tokens, query)
+        if encoded:
+            timings = replace(timings, encode_queue=_micros(encoded.queued), encode=_micros(encoded.ran))
+        found = await self._on_executor(self._find, query, encoded.vector if encoded else None)
+        timings = replace(timings, retrieve=_micros(found.retrieving), render=_micros(found.rendering))
+        answer = Ranking(
+            phase=Phase.RETRIEVED,
+            hits=_hits(found.order, found.products),
+            timings=replace(timings, total=self._since(query)),
+            degraded=None if encoded else Degraded.ENCODER_FAULT,
+            index_version=str(self._catalog.version),
+            query_truncated=truncated or pair_truncated,
+        )
+        yield answer
+
+        reranked, reason = await self._rerank(pair_tokens, found.order.rows, query)
+        if reranked:
+            timings = replace(timings, rerank_queue=_micros(reranked.queued), rerank=_micros(reranked.ran))
+        order = blend(found.order, reranked.scores) if reranked else found.order
+        missing = [row for row in order.rows[: query.limit].tolist() if row not in found.products]
+        if missing:
+            start = self._clock()
+            found.products.update(await self._on_executor(self._products, missing))
+            timings = replace(timings, render=timings.render + _micros(self._clock() - start))
+        yield replace(
+            answer,
+            phase=Phase.RANKED,
+            hits=_hits(order.head(query.limit), found.products),
+            timings=replace(timings, total=self._since(query)),
+            rerank_depth=len(reranked.scores) if reranked else 0,
+            degraded=answer.degraded or reason,
+        )
+
+    async def _encode(self, tokens: Ids, query: Query) -> Encoded | None:
+        """The query's embedding; None if the encoder failed, so that the lexical index answers alone."""
+        try:
+            async with asyncio.timeout(self._left(query.deadline)):
+                return await self._transport.encode(tokens, query.deadline)
+        except EngineError as error:
+            log.warning("encoder: %s", error)
+            return None
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while the query was encoded: allow more time") from error
+
+    def _find(self, query: Query, vector: NDArray[np.float32] | None) -> Found:
+        """Candidates and the products of the first ones; on the executor's thread."""
+        start = self._clock()
+        rankings = [self._retriever.lexical(query.text, self._limits.candidates)]
+        if vector is not None:
+            rankings.append(self._retriever.dense(vector, self._limits.candidates))
+        fused = fuse(rankings)
+        retrieved = self._clock()
+        products = self._products(fused.rows[: query.limit].tolist())
+        return Found(fused, products, retrieved - start, self._clock() - retrieved)
+
+    async def _rerank(self, tokens: Ids, rows: Rows, query: Query) -> tuple[Reranked | None, Degraded | None]:
+        """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
+        cap = self._limits.rerank_depth
+        rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
+        if not len(rows):
+            return None, None
+        deadline = None if query.deadline is None else query.deadline - self._limits.reply_reserve
+        try:
+            async with asyncio.timeout(self._left(deadline)):
+                reranked = await self._transport.rerank(tokens, rows, self._catalog.version, deadline)
+        except EngineError as error:
+            log.warning("reranker: %s", error)
+            return None, Degraded.RERANKER_FAULT
+        except TimeoutError:
+            return None, Degraded.RERANKER_OVERRUN
+        except DeadlineExceeded:
+            return None, Degraded.DEADLINE
+        return (reranked, None) if len(reranked.scores) else (None, Degraded.DEADLINE)
+
+    def _products(self, rows: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+        return dict(zip(rows, self._catalog.rendered(rows), strict=True))
+
+    async def _on_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _left(self, deadline: float | None) -> float | None:
+        return None if deadline is None else deadline - self._clock()
+
+    def _since(self, query: Query) -> int:
+        return _micros(self._clock() - query.arrived)
+
+
+def _hits(order: Order, products: Mapping[int, tuple[str, bytes]]) -> tuple[Hit, ...]:
+    """The hits of as much of the order as there are products for, from its head."""
+    placed = zip(order.rows.tolist(), order.scores.tolist(), strict=True)
+    shown = itertools.takewhile(lambda hit: hit[0] in products, placed)
+    return tuple(Hit(rank, products[row][0], score, products[row][1]) for rank, (row, score) in enumerate(shown, 1))
+
+
+def _micros(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))

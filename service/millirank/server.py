@@ -1,0 +1,146 @@
+"""Puts everything together and keeps it running: engines, core, snapshot, pipeline, gRPC, health, reflection."""
+
+import asyncio
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+
+from millirank_engines import open_engine
+
+from .catalog.snapshot import Snapshot
+from .config import Settings
+from .core import Core, Model
+from .errors import ConfigError
+from .pipeline import Limits, Pipeline
+from .retrieve import HybridRetriever
+from .rpc import SERVICE, Promise, SearchService, handler
+from .tokens import Tokenizer
+from .transport import InProcess
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
+LAST_CALLS = 0.1  # seconds in which calls that raced with the drain still arrive, to be told UNAVAILABLE
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """A server from bind to drain: `async with Server(settings) as server: …` is SERVING inside the block.
+
+    Raises:
+        ConfigError: if the port is taken.
+        ArtifactRefused: if an engine must not be loaded here.
+        CatalogError: if the snapshot must not be.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.port = settings.port  # the real one once the server is entered
+        self.core: Core | None = None
+        self._service = SearchService()
+        self._health = health.aio.HealthServicer()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
+        self._snapshot: Snapshot | None = None
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+
+    async def __aenter__(self) -> Self:
+        self._bind()
+        await self._tell(serving=False)
+        await self._server.start()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._reader, self._load)
+        except BaseException:
+            await self._stop()
+            raise
+        await self._tell(serving=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._tell(serving=False)
+        self._service.drain()
+        await asyncio.sleep(LAST_CALLS)
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds):
+                await self._service.idle()
+        except TimeoutError:
+            log.warning("%d queries were still running after drain_seconds", self._service.inflight)
+        await self._stop()
+
+    def _bind(self) -> None:
+        self._server.add_generic_rpc_handlers((handler(self._service),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, self._server)  # type: ignore[no-untyped-call]
+        self._server.add_generic_rpc_handlers((_reflection_v1(reflector),))
+        address = f"{self.settings.host}:{self.settings.port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(f"{address} cannot be bound: stop what listens there or choose another --port") from error
+
+    def _load(self) -> None:
+        """Loads and warms everything; on the reader's thread, which owns the snapshot from here on."""
+        settings = self.settings
+        encoder = open_engine(settings.engine_folder / "encoder", threads=settings.threads)
+        reranker = open_engine(settings.engine_folder / "reranker", threads=settings.threads)
+        snapshot = self._snapshot = Snapshot.open(settings.index, encoder=encoder.spec, reranker=reranker.spec)
+        core = self.core = Core(Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec))
+        core.snapshots[snapshot.version] = snapshot.tokens
+        core.start()
+        reserve = settings.reply_reserve_ms / 1e3
+        self._service.promise = Promise(
+            sla=settings.sla_ms / 1e3 or None,
+            least=min(core.encode_costs.seconds.values()) + reserve,
+            max_inflight=settings.max_inflight,
+        )
+        self._service.pipeline = Pipeline(
+            transport=InProcess(core),
+            catalog=snapshot,
+            retriever=HybridRetriever(snapshot),
+            encoder_tokens=Tokenizer(encoder.tokenizer, encoder.spec),
+            reranker_tokens=Tokenizer(reranker.tokenizer, reranker.spec),
+            executor=self._reader,
+            limits=Limits(settings.candidates, settings.rerank_depth, reserve),
+        )
+
+    async def _tell(self, *, serving: bool) -> None:
+        for service in ("", SERVICE, health.SERVICE_NAME):
+            await self._health.set(service, SERVING if serving else NOT_SERVING)
+
+    async def _stop(self) -> None:
+        await self._server.stop(grace=None)
+        if self.core is not None:
+            await asyncio.to_thread(self.core.close)
+        if self._snapshot is not None:
+            await asyncio.get_running_loop().run_in_executor(self._reader, self._snapshot.close)
+        self._reader.shutdown()
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what was accepted."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    start = time.monotonic()
+    async with Server(settings) as server:
+        log.info("serving on %s:%d after %.1f s", settings.host, server.port, time.monotonic() - start)
+        await stop.wait()
+        log.info("draining")
+
+
+def _reflection_v1(servicer: reflection_pb2_grpc.ServerReflectionServicer) -> grpc.GenericRpcHandler:
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": method})

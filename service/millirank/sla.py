@@ -1,0 +1,118 @@
+"""What work costs and what fits into the time left: a pure policy over measured costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import Profile
+
+MAX_SEQUENCES = 512  # that a cost table plans for at once
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Sequences that run in one engine call."""
+
+    profile: Profile
+    members: tuple[int, ...]  # positions in the lengths that were planned
+
+
+class CostTable:
+    """Seconds that each profile takes, measured at warm-up, and the cheapest way to cover any number of sequences.
+
+    For one length, covering n sequences is a coin problem over the batch sizes, solved once for every n. A set of mixed
+    lengths is cut, longest first, where two calls at two lengths cost less than one at the longer.
+    """
+
+    def __init__(self, seconds: Mapping[Profile, float]) -> None:
+        self.seconds = dict(seconds)
+        self.edges = sorted({profile.length for profile in seconds})  # tokens
+        self._cover = {edge: self._covering(edge) for edge in self.edges}
+
+    def _covering(self, edge: int) -> tuple[list[float], list[Profile | None]]:
+        """For n = 0 … MAX_SEQUENCES of up to edge tokens: the least cost, and the first call to make."""
+        usable = sorted((p for p in self.seconds if p.length >= edge), key=lambda p: self.seconds[p])
+        best: list[float] = [0.0]
+        first: list[Profile | None] = [None]
+        for n in range(1, MAX_SEQUENCES + 1):
+            cost, profile = min(((self.seconds[p] + best[max(0, n - p.batch)], p) for p in usable), key=lambda x: x[0])
+            best.append(cost)
+            first.append(profile)
+        return best, first
+
+    def bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
+        """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
+        return np.minimum(np.searchsorted(self.edges, lengths), len(self.edges) - 1)
+
+    def _cuts(self, counts: Sequence[int]) -> tuple[float, list[tuple[int, int]]]:
+        """The cheapest way to run counts[e] sequences of each edge: its cost, and the spans of edges run as one."""
+        last = len(self.edges)
+        best: list[float] = [0.0]
+        start: list[int] = [0]
+        for end in range(1, last + 1):
+            cover = self._cover[self.edges[end - 1]][0]
+            total, choice, cost = 0, 0, float("inf")
+            for begin in range(end - 1, -1, -1):
+                total += counts[begin]
+                candidate = best[begin] + cover[total]
+                if candidate < cost:
+                    cost, choice = candidate, begin
+            best.append(cost)
+            start.append(choice)
+        groups = []
+        end = last
+        while end:
+            groups.append((start[end], end))
+            end = start[end]
+        return best[last], groups
+
+    def cost(self, counts: Sequence[int]) -> float:
+        """Seconds for counts[e] sequences of each edge."""
+        return self._cuts(counts)[0]
+
+    def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
+        """The engine calls that score sequences of these lengths at the least cost.
+
+        Args:
+            lengths: tokens of each sequence, shape (n,), n at most MAX_SEQUENCES.
+
+        Returns:
+            Chunks whose members are a partition of range(n).
+        """
+        buckets = self.bucket(lengths)
+        counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
+        chunks = []
+        for begin, end in self._cuts(counts)[1]:
+            members = np.flatnonzero((buckets >= begin) & (buckets < end)).tolist()
+            first = self._cover[self.edges[end - 1]][1]
+            while members:
+                profile = first[len(members)]
+                assert profile is not None  # noqa: S101 - n >= 1 always has a first call
+                chunks.append(Chunk(profile, tuple(members[: profile.batch])))
+                members = members[profile.batch :]
+        return chunks
+
+    def depth_that_fits(self, lengths: Sequence[NDArray[np.integer]], budget: float) -> int:
+        """How many candidates of each request can be scored, all requests together, within the budget.
+
+        Args:
+            lengths: for each request, tokens of its pairs in prior order.
+            budget: seconds.
+
+        Returns:
+            The largest depth, up to the longest request's own, whose plan fits; 0 if none does.
+        """
+        deepest = max(map(len, lengths), default=0)
+        counts = np.zeros((deepest + 1, len(self.edges)), np.int64)  # by depth and edge
+        for request in lengths:
+            hot = np.zeros((deepest, len(self.edges)), np.int64)
+            hot[np.arange(len(request)), self.bucket(request)] = 1
+            counts[1:] += hot.cumsum(axis=0)
+        low, high = 0, deepest
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.cost(counts[middle].tolist()) <= budget
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low

@@ -1,0 +1,93 @@
+"""The way from a frontend to a core. In-process here; the interface is the same whatever carries the records."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .core import Core, Encoded, EncodeJob, Ids, Reranked, RerankJob
+
+R = TypeVar("R", Encoded, Reranked)
+
+
+class Transport(Protocol):
+    """What the stages ask of a core. A cancelled call is dropped before its batch."""
+
+    async def encode(self, ids: Ids, deadline: float | None) -> Encoded:
+        """The embedding of a query.
+
+        Args:
+            ids: token ids, (n,), without special tokens.
+            deadline: monotonic seconds; None for no limit.
+
+        Raises:
+            EngineError: if the engine failed.
+            DeadlineExceeded: if the deadline passed before the query's batch.
+            Unavailable: if the core has stopped.
+        """
+
+    async def rerank(self, query: Ids, rows: NDArray[np.uint32], snapshot: int, deadline: float | None) -> Reranked:
+        """Scores of as many of the first rows as the deadline allows.
+
+        Args:
+            query: token ids, (n,), without special tokens.
+            rows: products of the snapshot in prior order, (cap,).
+            snapshot: which one.
+            deadline: monotonic seconds by which the scores must be there; None for no limit.
+
+        Raises:
+            EngineError: if the engine failed.
+            DeadlineExceeded: if the deadline passed before the request's batch.
+            Unavailable: if the core has stopped.
+        """
+
+
+class InProcess:
+    """A core in the same process, on its own thread. Called from one event loop."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def encode(self, ids: Ids, deadline: float | None) -> Encoded:
+        """See Transport."""
+        return await self._call(Encoded, lambda done: EncodeJob(done, deadline, ids))
+
+    async def rerank(self, query: Ids, rows: NDArray[np.uint32], snapshot: int, deadline: float | None) -> Reranked:
+        """See Transport."""
+        return await self._call(Reranked, lambda done: RerankJob(done, deadline, query, rows, snapshot))
+
+    async def _call(
+        self,
+        kind: type[R],
+        make: Callable[[Callable[[Encoded | Reranked | Exception], None]], EncodeJob | RerankJob],
+    ) -> R:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Encoded | Reranked] = loop.create_future()
+
+        def settle(result: Encoded | Reranked | Exception) -> None:
+            if future.done():  # cancelled meanwhile
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        job = make(lambda result: _post(loop, settle, result))
+        try:
+            self._core.submit(job)
+            result = await future
+        finally:
+            job.cancelled = True  # without effect once the job has ended
+        assert isinstance(result, kind)  # noqa: S101 - the core answers a job with its own kind
+        return result
+
+
+def _post(
+    loop: asyncio.AbstractEventLoop,
+    settle: Callable[[Encoded | Reranked | Exception], None],
+    result: Encoded | Reranked | Exception,
+) -> None:
+    if not loop.is_closed():  # a server that is torn down has nobody left to tell
+        loop.call_soon_threadsafe(settle, result)

@@ -1,0 +1,68 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from millirank.sla import CostTable
+from millirank_engines.base import Profile
+
+
+def table(overhead: float = 1.0, a_token: float = 0.01) -> CostTable:
+    """Seconds as on an engine with a fixed cost a call and one a padded token."""
+    profiles = [Profile(batch, length) for batch in (1, 4, 16, 50) for length in (16, 32, 64)]
+    return CostTable({p: overhead + a_token * p.tokens for p in profiles})
+
+
+def test_one_length_is_covered_at_the_least_cost() -> None:
+    costs = CostTable({Profile(4, 32): 4.0, Profile(16, 32): 12.0})
+    assert [costs.cost([n]) for n in (0, 1, 4, 5, 8, 9, 16, 17)] == [0, 4, 4, 8, 8, 12, 12, 16]
+
+
+def test_mixed_lengths_run_together_where_a_call_is_dear_and_apart_where_padding_is() -> None:
+    lengths = np.array([10, 60, 12, 30])
+    dear_calls = table(overhead=100.0, a_token=0.001).plan(lengths)
+    dear_tokens = table(overhead=0.0, a_token=1.0).plan(lengths)
+    assert [chunk.profile for chunk in dear_calls] == [Profile(4, 64)]
+    assert {chunk.profile.length for chunk in dear_tokens} == {16, 32, 64}
+
+
+def test_depth_is_the_largest_that_fits() -> None:
+    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
+    lengths = [np.full(50, 20)]
+    assert [costs.depth_that_fits(lengths, budget) for budget in (3.9, 4.0, 7.0, 10.9, 11.0, 1000.0)] == [
+        0, 4, 8, 8, 12, 50,
+    ]  # fmt: skip
+
+
+def test_requests_share_the_budget() -> None:
+    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
+    assert costs.depth_that_fits([np.full(50, 20), np.full(50, 20)], budget=7.0) == 4
+    assert costs.depth_that_fits([np.full(2, 20), np.full(50, 20)], budget=7.0) == 6  # 2 + 6
+
+
+def test_no_request_needs_no_depth() -> None:
+    assert table().depth_that_fits([], budget=1.0) == 0
+    assert table().plan(np.array([], np.int64)) == []
+
+
+@given(st.lists(st.integers(1, 90), max_size=80))
+def test_a_plan_is_a_partition_whose_calls_hold_their_members(lengths: list[int]) -> None:
+    costs = table()
+    chunks = costs.plan(np.array(lengths, np.int64))
+    assert sorted(i for chunk in chunks for i in chunk.members) == list(range(len(lengths)))
+    for chunk in chunks:
+        assert 1 <= len(chunk.members) <= chunk.profile.batch
+        assert all(min(lengths[i], 64) <= chunk.profile.length for i in chunk.members)
+    counts = np.bincount(costs.bucket(np.array(lengths, np.int64)), minlength=3).tolist()
+    assert np.isclose(sum(costs.seconds[chunk.profile] for chunk in chunks), costs.cost(counts))
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.floats(0, 50))
+def test_the_chosen_depth_fits_and_one_more_does_not(lengths: list[int], budget: float) -> None:
+    costs = table()
+    array = np.array(lengths)
+    depth = costs.depth_that_fits([array], budget)
+
+    def cost(n: int) -> float:
+        return costs.cost(np.bincount(costs.bucket(array[:n]), minlength=3).tolist())
+
+    assert cost(depth) <= budget or depth == 0
+    assert depth == len(lengths) or cost(depth + 1) > budget

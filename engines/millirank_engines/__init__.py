@@ -1,1 +1,40 @@
 """Inference engines for ranking models: built offline, sealed, only loaded when serving."""
+
+from .artifact import Check, Manifest, read_manifest
+from .base import (
+    ArtifactRefused,
+    BackendUnavailable,
+    Engine,
+    EngineError,
+    EngineFailed,
+    Profile,
+    Tensors,
+    cheapest_profile,
+)
+from .fake import FakeEngine
+from .load import LoadedEngine, open_engine
+from .model import ModelSpec, Task, Template
+from .pack import pack_pairs, pack_sequences, pair_length
+
+__all__ = [
+    "ArtifactRefused",
+    "BackendUnavailable",
+    "Check",
+    "Engine",
+    "EngineError",
+    "EngineFailed",
+    "FakeEngine",
+    "LoadedEngine",
+    "Manifest",
+    "ModelSpec",
+    "Profile",
+    "Task",
+    "Template",
+    "Tensors",
+    "cheapest_profile",
+    "open_engine",
+    "pack_pairs",
+    "pack_sequences",
+    "pair_length",
+    "read_manifest",
+]

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Profile, Tensors
+from .base import EngineError, Profile, Tensors
 from .model import ModelSpec
 
 Ids = NDArray[np.generic]  # integers, shape (n,), without special tokens
+_NONE: Ids = np.empty(0, np.int32)
 
 
 def _empty(profile: Profile, spec: ModelSpec) -> dict[str, NDArray[np.int32]]:
@@ -34,7 +35,7 @@ def pack_sequences(sequences: Sequence[Ids], profile: Profile, spec: ModelSpec) 
     ids, mask = feeds["input_ids"], feeds["attention_mask"]
     room = profile.length - 2
     for row in range(profile.batch):
-        tokens = sequences[row][:room] if row < len(sequences) else ()
+        tokens = sequences[row][:room] if row < len(sequences) else _NONE
         n = len(tokens)
         ids[row, 0] = spec.cls_id
         ids[row, 1 : n + 1] = tokens
@@ -59,14 +60,23 @@ def pack_pairs(queries: Sequence[Ids], products: Sequence[Ids], profile: Profile
 
     Returns:
         input_ids, attention_mask and, where the model has them, token_type_ids; int32, (batch, length).
+
+    Raises:
+        EngineError: if a query alone is longer than the profile.
     """
     feeds = _empty(profile, spec)
     ids, mask = feeds["input_ids"], feeds["attention_mask"]
     types = feeds.get("token_type_ids")
     for row in range(profile.batch):
-        query, product = (queries[row], products[row]) if row < len(queries) else ((), ())
+        query, product = (queries[row], products[row]) if row < len(queries) else (_NONE, _NONE)
         start = 1 + len(query) + spec.pair_separators
-        product = product[: profile.length - start - 1]
+        room = profile.length - start - 1
+        if room < 0:
+            raise EngineError(
+                f"a query of {len(query)} tokens does not fit in a pair of {profile.length}: cut it to the template's "
+                f"{spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
+            )
+        product = product[:room]
         end = start + len(product)
         ids[row, 0] = spec.cls_id
         ids[row, 1 : 1 + len(query)] = query

@@ -1,0 +1,209 @@
+"""Sealed artifacts: a folder with an engine, its manifest, and the seal that says that its build was finished.
+
+    DIR/manifest.json    what it is, what it was made of, and the size and hash of every other file
+    DIR/SEAL             sha256 of manifest.json, written last
+    DIR/model.xml …      what the backend needs; tokenizer.json; parity.safetensors, the reference outputs
+
+Nothing here is pickled, and nothing is loaded before its hash was compared.
+"""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .base import ArtifactRefused, EngineError, Profile
+from .device import Device, library_version, this_cpu
+from .model import ModelSpec
+
+FORMAT = 1
+MANIFEST, SEAL = "manifest.json", "SEAL"
+RUNTIMES = {"openvino": "openvino"}  # backend: the distribution whose version an artifact is bound to
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure that an engine is held to."""
+
+    metric: str
+    value: float
+    bound: float
+    at_least: bool = False  # otherwise at most
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the bound; never for a NaN."""
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.value:.3g} ({'≥' if self.at_least else '≤'} {self.bound:g})"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is and what it was made of."""
+
+    key: str  # sha256 of everything that the build depends on
+    model: ModelSpec
+    backend: str
+    precision: str  # fp32, fp16 or bf16
+    profiles: tuple[Profile, ...]
+    files: Mapping[str, tuple[int, str]]  # name: (bytes, sha256)
+    inputs: Mapping[str, str]  # source file: sha256
+    versions: Mapping[str, str]
+    device: Device
+    parity: tuple[Check, ...]
+    command: str  # that rebuilds it, without --out
+    created: str  # ISO 8601, UTC
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "format": self.format,
+            "key": self.key,
+            "name": self.name,
+            "model": self.model.to_json(),
+            "backend": self.backend,
+            "precision": self.precision,
+            "profiles": [str(p) for p in self.profiles],
+            "files": {name: {"size": size, "sha256": sha} for name, (size, sha) in self.files.items()},
+            "inputs": dict(self.inputs),
+            "versions": dict(self.versions),
+            "device": self.device.to_json(),
+            "parity": {c.metric: {"value": c.value, "bound": c.bound, "at_least": c.at_least} for c in self.parity},
+            "command": self.command,
+            "created": self.created,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Manifest":
+        """Reads what to_json wrote; KeyError, TypeError, ValueError or EngineError if it is something else."""
+        return cls(
+            key=data["key"],
+            model=ModelSpec.from_json(data["model"]),
+            backend=data["backend"],
+            precision=data["precision"],
+            profiles=tuple(parse_profile(p) for p in data["profiles"]),
+            files={name: (int(f["size"]), str(f["sha256"])) for name, f in data["files"].items()},
+            inputs=data["inputs"],
+            versions=data["versions"],
+            device=Device.from_json(data["device"]),
+            parity=tuple(Check(metric, **check) for metric, check in data["parity"].items()),
+            command=data["command"],
+            created=data["created"],
+            format=data["format"],
+        )
+
+
+def parse_profile(text: str) -> Profile:
+    """A profile from the way it is written, such as 50x32.
+
+    Raises:
+        EngineError: if the text is something else.
+    """
+    batch, _, length = text.strip().partition("x")
+    if not (batch.isdecimal() and length.isdecimal() and int(batch) and int(length)):
+        raise EngineError(f"{text!r} is no profile: write BATCHxLENGTH, such as 50x32")
+    return Profile(int(batch), int(length))
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """The sha256 of plain data, in hex, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, str]]:
+    """Name, size and sha256 of every file of a folder, for a manifest."""
+    return {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir())}
+
+
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest, then the seal."""
+    text = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False).encode() + b"\n"
+    (folder / MANIFEST).write_bytes(text)
+    (folder / SEAL).write_text(hashlib.sha256(text).hexdigest() + "\n", encoding="ascii")
+
+
+def rebuild_command(path: Path, manifest: Manifest | None = None) -> str:
+    """The command that makes the artifact anew."""
+    command = manifest.command if manifest else "millirank engine build --model MODEL --task embed|rerank"
+    return f"{command} --out {shlex.quote(str(path))}"
+
+
+def _refused(path: Path, reason: str, manifest: Manifest | None = None) -> ArtifactRefused:
+    return ArtifactRefused(f"{path} {reason}: build it: `{rebuild_command(path, manifest)}`")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a sealed artifact, after comparing its seal and the size and hash of every file.
+
+    Raises:
+        ArtifactRefused: with the reason and the command that mends it: no such folder, unsealed, changed, a file
+            missing, or another format.
+    """
+    if not path.is_dir():
+        raise _refused(path, "is no folder")
+    if not (path / MANIFEST).is_file():
+        raise _refused(path, f"is no artifact (it has no {MANIFEST})")
+    if not (path / SEAL).is_file():
+        raise _refused(path, "is not sealed (its build was not finished)")
+    text = (path / MANIFEST).read_bytes()
+    if (path / SEAL).read_bytes().strip() != hashlib.sha256(text).hexdigest().encode():
+        raise _refused(path, f"has a {MANIFEST} that was changed after it was sealed")
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise _refused(path, f"has format {data['format']}, this version reads {FORMAT}")
+        manifest = Manifest.from_json(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _refused(path, f"has a {MANIFEST} that cannot be read ({error!r})") from error
+    _refuse_changed(path, manifest)
+    return manifest
+
+
+def _refuse_changed(path: Path, manifest: Manifest) -> None:
+    for name, (size, sha) in manifest.files.items():
+        file = path / name
+        if Path(name).name != name or not file.is_file():
+            raise _refused(path, f"misses its file {name}", manifest)
+        if file.stat().st_size != size:
+            raise _refused(path, f"has a changed file: {name} has {file.stat().st_size} bytes, not {size}", manifest)
+        if sha256_of(file) != sha:
+            raise _refused(path, f"has a changed file: the sha256 of {name} is another", manifest)
+
+
+def release(version: str) -> str:
+    """Major, minor and patch of a version."""
+    return ".".join(version.split(".")[:3])
+
+
+def refuse_misfit(path: Path, manifest: Manifest) -> None:
+    """Refuses an artifact that was made for another backend, library version or device.
+
+    Raises:
+        ArtifactRefused: with the reason and the command that mends it.
+    """
+    library = RUNTIMES.get(manifest.backend)
+    if library is None:
+        known = ", ".join(sorted(RUNTIMES))
+        raise _refused(path, f"is for the backend {manifest.backend!r}, this version knows {known}", manifest)
+    built, here = manifest.versions.get(library, ""), library_version(library)
+    if here and release(built) != release(here):
+        raise _refused(path, f"was built with {library} {built or 'unknown'}, here is {here}", manifest)
+    if lacking := this_cpu().lacks(manifest.device):
+        raise _refused(path, f"was built for a processor with {lacking}, which this one lacks", manifest)

@@ -1,0 +1,78 @@
+"""What an artifact was built for and is loaded on: the processor's instruction sets, the versions of the libraries."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_CPUINFO = Path("/proc/cpuinfo")
+# The instruction sets that decide which kernels an engine gets, in cpuinfo's spelling: "flags" on x86, "Features" on Arm.
+_X86 = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
+_X86_LATER = {"avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"}
+_ARM = {"asimd", "asimddp", "asimdhp", "bf16", "i8mm", "sve", "sve2"}
+_MATTERS = _X86 | _X86_LATER | _ARM
+_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor, as far as an engine depends on it."""
+
+    kind: str  # cpu
+    machine: str  # x86_64, aarch64
+    name: str  # for people; not compared
+    features: tuple[str, ...]  # instruction sets, sorted
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it multiplies bfloat16 in hardware."""
+        return not _BF16.isdisjoint(self.features)
+
+    def lacks(self, built_for: "Device") -> str:
+        """What this device lacks of the one that an artifact was built for; empty if nothing."""
+        if (self.kind, self.machine) != (built_for.kind, built_for.machine):
+            return f"a {built_for.machine} {built_for.kind} (this is a {self.machine} {self.kind})"
+        return ", ".join(sorted(set(built_for.features) - set(self.features)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for a manifest."""
+        return {**asdict(self), "features": list(self.features)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Device":
+        """Reads what to_json wrote."""
+        return cls(**{**data, "features": tuple(data["features"])})
+
+
+def cpu_from_cpuinfo(text: str, machine: str) -> Device:
+    """The processor that /proc/cpuinfo describes; without features where the text names none (not Linux)."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    return Device("cpu", machine, fields.get("model name", machine), tuple(sorted(_MATTERS.intersection(flags))))
+
+
+@cache
+def this_cpu() -> Device:
+    """The processor of this machine."""
+    text = _CPUINFO.read_text(encoding="utf-8", errors="replace") if _CPUINFO.exists() else ""
+    return cpu_from_cpuinfo(text, platform.machine())
+
+
+def cores() -> int:
+    """The cores that this process may use: fewer than the machine has, in a container pinned to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def library_version(package: str) -> str:
+    """The installed version of a distribution, or an empty string; read from its metadata, nothing is imported."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,48 @@
+"""From a sealed artifact to an engine that runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .artifact import Manifest, read_manifest, refuse_misfit
+from .base import BackendUnavailable, Engine
+from .model import ModelSpec
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine with what a caller must know to feed it."""
+
+    engine: Engine
+    spec: ModelSpec
+    tokenizer: Path  # tokenizer.json
+    manifest: Manifest
+
+
+def _openvino(path: Path, manifest: Manifest, threads: int | None) -> Engine:
+    try:
+        from .openvino import OpenVinoEngine
+    except ImportError as error:
+        raise BackendUnavailable("openvino", "pip install openvino") from error
+    return OpenVinoEngine(path / "model.xml", manifest.profiles, manifest.precision, threads=threads)
+
+
+_FACTORIES: dict[str, Callable[[Path, Manifest, int | None], Engine]] = {"openvino": _openvino}
+
+
+def open_engine(path: Path, *, threads: int | None = None) -> LoadedEngine:
+    """Loads a sealed artifact; it is never built here.
+
+    Args:
+        path: its folder.
+        threads: for one inference, on a CPU; all cores of this process by default.
+
+    Raises:
+        ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
+        BackendUnavailable: if its runtime is not installed.
+        EngineFailed: if the runtime cannot load it.
+    """
+    manifest = read_manifest(path)
+    refuse_misfit(path, manifest)
+    engine = _FACTORIES[manifest.backend](path, manifest, threads)
+    return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

@@ -154,8 +154,17 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         ArtifactRefused: with the reason and the command that mends it: no such folder, unsealed, changed, a file
-            missing, or another format.
+            missing or unreadable, or another format.
     """
+    try:
+        manifest = _sealed(path)
+        _refuse_changed(path, manifest)
+    except OSError as error:
+        raise ArtifactRefused(f"{path} cannot be read ({error}): give this user the right to read it") from error
+    return manifest
+
+
+def _sealed(path: Path) -> Manifest:
     if not path.is_dir():
         raise _refused(path, "is no folder")
     if not (path / MANIFEST).is_file():
@@ -169,11 +178,9 @@ def read_manifest(path: Path) -> Manifest:
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise _refused(path, f"has format {data['format']}, this version reads {FORMAT}")
-        manifest = Manifest.from_json(data)
+        return Manifest.from_json(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refused(path, f"has a {MANIFEST} that cannot be read ({error!r})") from error
-    _refuse_changed(path, manifest)
-    return manifest
 
 
 def _refuse_changed(path: Path, manifest: Manifest) -> None:

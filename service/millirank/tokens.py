@@ -1,0 +1,72 @@
+"""Texts into token ids, by a model's own sealed tokenizer and template."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.model import ModelSpec
+
+from .errors import CatalogError
+
+Ids = NDArray[np.generic]  # token ids of spec.token_dtype, shape (n,), without special tokens
+
+
+class Tokenizer:
+    """A tokenizer.json and the model that it belongs to; usable from several threads.
+
+    Encoding one text takes no other thread. Batches do only where TOKENIZERS_PARALLELISM is set to true: a frontend
+    shares the machine with others, an index run does not.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        """Opens a sealed tokenizer.
+
+        Raises:
+            CatalogError: if the file is no tokenizer.
+        """
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer as RustTokenizer
+
+        try:
+            self._rust = RustTokenizer.from_file(str(path))
+        except Exception as error:  # the binding raises bare Exception
+            raise CatalogError(
+                f"{path} is no tokenizer ({error}): build it anew with `millirank engine build`"
+            ) from error
+        self._rust.no_truncation()
+        self._rust.no_padding()
+        self._dtype = np.dtype(spec.token_dtype)
+        self.spec = spec
+
+    def encode(self, text: str, limit: int) -> tuple[Ids, bool]:
+        """The first limit token ids of a text, and whether there were more."""
+        ids = self._rust.encode(text, add_special_tokens=False).ids
+        return np.array(ids[:limit], self._dtype), len(ids) > limit
+
+    def encode_batch(self, texts: Sequence[str], limit: int) -> list[Ids]:
+        """The first limit token ids of each text."""
+        encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids[:limit], self._dtype) for encoding in encodings]
+
+    def query(self, text: str) -> tuple[Ids, bool]:
+        """A query's ids by the template, and whether it was cut."""
+        template = self.spec.template
+        return self.encode(template.query_text(text), template.query_tokens)
+
+    def queries(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of several queries by the template."""
+        template = self.spec.template
+        return self.encode_batch([template.query_text(text) for text in texts], template.query_tokens)
+
+    def product(self, product: Mapping[str, Any]) -> Ids:
+        """A product's ids by the template."""
+        return self.products([product])[0]
+
+    def products(self, products: Sequence[Mapping[str, Any]]) -> list[Ids]:
+        """The ids of several products by the template."""
+        template = self.spec.template
+        return self.encode_batch([template.product_text(product) for product in products], template.product_tokens)

@@ -1,0 +1,210 @@
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import catalog_kit as kit
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millirank.catalog.indexes import Bm25Writer
+from millirank.catalog.ingest import build_snapshot
+from millirank.catalog.snapshot import Snapshot
+from millirank.errors import CatalogError
+from millirank.retrieve import Bm25Index, ExactIndex, HybridRetriever, fuse
+
+TITLES = [
+    'laptop 17" screen',
+    "red kettle",
+    "blue kettle, 1.7 l",
+    "coffee machine",
+    "Café crème cups",
+    "running shoes",
+    "desk lamp AND shade",
+    "HP 302XL ink",
+]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    build_snapshot(tmp_path / "index", kit.titled(TITLES), kit.models(tmp_path))
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def retriever(index: Path) -> Iterator[HybridRetriever]:
+    snapshot = Snapshot.open(index)
+    yield HybridRetriever(snapshot)
+    snapshot.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "best"),
+    [
+        ("kettles", [1, 2]),
+        ("CAFE", [4]),
+        ('17"', [0]),
+        ("302xl", [7]),
+        ("shoe run", [5]),
+        ("blue: kettle", [2, 1]),
+        ("-kettle", [1, 2]),
+    ],
+)
+def test_words_find_products(retriever: HybridRetriever, text: str, best: list[int]) -> None:
+    found = retriever.lexical(text, 10)
+    assert found.dtype == np.uint32
+    assert found.tolist() == best
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        '"',
+        '"open',
+        "title:kettle",
+        "AND",
+        "a OR",
+        "(",
+        "+-",
+        "*",
+        "[a TO b]",
+        "\\",
+        "~5",
+        "/x/",
+        "\0",
+        "🙂",
+        "\u200f\u05e9\u05dc\u05d5",
+        "^2",
+        "'",
+    ],
+)
+def test_hostile_text_is_only_words(retriever: HybridRetriever, text: str) -> None:
+    assert set(retriever.lexical(text, 10).tolist()) <= set(range(len(TITLES)))
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_answered_by_the_exact_index(text: str) -> None:
+    index = ExactIndex(np.eye(3, dtype=np.float32), TITLES[:3])
+    assert set(index.lexical(text, 10).tolist()) <= {0, 1, 2}
+
+
+def test_a_star_is_no_wildcard_and_a_colon_no_field(retriever: HybridRetriever) -> None:
+    assert retriever.lexical("*", 10).tolist() == []
+    assert retriever.lexical("ket*", 10).tolist() == []
+    assert retriever.lexical("row:9", 10).tolist() == []
+
+
+def test_a_very_long_query_is_answered(retriever: HybridRetriever) -> None:
+    assert retriever.lexical(
+        "kettle " + "word " * 2000 + " ".join(f"x{number}" for number in range(2000)), 5
+    ).tolist() == [1, 2]
+
+
+def test_both_indexes_return_at_most_k_and_at_most_all(retriever: HybridRetriever) -> None:
+    vector = np.ones(8, np.float32)
+    assert len(retriever.dense(vector, 3)) == 3
+    assert sorted(retriever.dense(vector, 100).tolist()) == list(range(len(TITLES)))
+    assert len(retriever.lexical("kettle", 1)) == 1
+    assert len(retriever.lexical("kettle", 0)) == len(retriever.dense(vector, 0)) == 0
+
+
+def test_dense_agrees_with_the_exact_index(retriever: HybridRetriever, tmp_path: Path) -> None:
+    models = kit.models(tmp_path)
+    vectors = models.vectors([{"title": title} for title in TITLES])
+    exact = ExactIndex(vectors, TITLES)
+    for vector in vectors:
+        assert retriever.dense(vector, 1).tolist() == exact.dense(vector, 1).tolist()
+    assert exact.lexical("kettle", 5).tolist() == retriever.lexical("kettle", 5).tolist()
+    assert ExactIndex(vectors).lexical("kettle", 5).tolist() == []
+
+
+def test_threads_get_the_answers_of_one(retriever: HybridRetriever) -> None:
+    answers: list[tuple[list[int], int]] = []
+
+    def search() -> None:
+        vector = np.ones(8, np.float32)
+        answers.extend((retriever.lexical("kettle", 5).tolist(), len(retriever.dense(vector, 4))) for _ in range(100))
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [([1, 2], 4)] * 400
+
+
+def test_a_sealed_snapshot_is_never_written_to(index: Path) -> None:
+    folder = index / "snapshots/1/bm25"
+    before = folder.stat().st_mtime_ns, sorted(folder.iterdir())
+    snapshot = Snapshot.open(index)
+    assert HybridRetriever(snapshot).lexical("kettle", 5).tolist() == [1, 2]
+    snapshot.close()
+    assert (folder.stat().st_mtime_ns, sorted(folder.iterdir())) == before
+
+
+def test_an_index_of_another_format_is_refused(index: Path) -> None:
+    snapshot = Snapshot.open(index)
+    (snapshot.path / "dense.faiss").write_bytes(b"IxXX" + bytes(100))
+    with pytest.raises(CatalogError, match="run `millirank index` again"):
+        HybridRetriever(snapshot)
+    snapshot.close()
+
+
+RANKING = st.lists(st.integers(0, 40), unique=True, max_size=30).map(lambda rows: np.array(rows, np.uint32))
+
+
+@given(st.lists(RANKING, max_size=4))
+def test_fusing_keeps_every_row_once_in_falling_order(rankings: list[np.ndarray]) -> None:
+    fused = fuse(rankings)
+    assert len(set(fused.rows.tolist())) == len(fused.rows)
+    assert set(fused.rows.tolist()) == {row for ranking in rankings for row in ranking.tolist()}
+    assert (np.diff(fused.prior) <= 0).all()
+    assert (fused.rows.dtype, fused.prior.dtype) == (np.uint32, np.float32)
+
+
+@given(RANKING)
+def test_one_ranking_stays_as_it_is(ranking: np.ndarray) -> None:
+    assert fuse([ranking, np.empty(0, np.uint32)]).rows.tolist() == ranking.tolist()
+
+
+@given(RANKING, RANKING)
+def test_the_order_of_rankings_does_not_matter(first: np.ndarray, second: np.ndarray) -> None:
+    np.testing.assert_array_equal(fuse([first, second]).rows, fuse([second, first]).rows)
+
+
+def test_fusing_is_reciprocal_rank_fusion() -> None:
+    fused = fuse([np.array([5, 3], np.uint32), np.array([3, 9], np.uint32)])
+    assert fused.rows.tolist() == [3, 5, 9]
+    np.testing.assert_allclose(fused.prior, [1 / 62 + 1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
+    assert fuse([np.array([4], np.uint32), np.array([2], np.uint32)]).rows.tolist() == [2, 4], "equal: by row id"
+
+
+@pytest.mark.skipif("MILLIRANK_CHORUS" not in os.environ, reason="MILLIRANK_CHORUS names no Chorus folder")
+def test_bm25_alone_on_chorus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import csv
+
+    import pytrec_eval
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    import chorus
+
+    folder = Path(os.environ["MILLIRANK_CHORUS"])
+    ids = []
+    with Bm25Writer(tmp_path / "bm25", "english") as writer:
+        for row, product in enumerate(chorus.products(folder)):
+            ids.append(product["id"])
+            writer.add(row, product)
+    judged: dict[str, dict[str, int]] = {}
+    with (folder / "judgments.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            judged.setdefault(line["query"], {})[line["docid"]] = int(line["rating"])
+    index = Bm25Index(list((tmp_path / "bm25").iterdir()), "english")
+    run = {query: {ids[row]: 100.0 - place for place, row in enumerate(index.search(query, 100))} for query in judged}
+    scores = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(run)
+    relevant = [query for query, grades in judged.items() if max(grades.values()) > 0]
+    mean = sum(scores[query]["ndcg_cut_10"] if query in scores else 0.0 for query in relevant) / len(relevant)
+    assert mean >= 0.70

@@ -1,15 +1,15 @@
 """The OpenVINO engine: static models for the small shapes, one dynamic model for the rest.
 
-Measured on one noisy machine with two cores (AMD EPYC, AVX-512 BF16, OpenVINO 2026.4.1), all-MiniLM-L6-v2 in bf16,
-shapes drawn at random (interleaved), the fastest call of about forty, in ms:
+Measured on one machine with two cores, busy with other work (AMD EPYC, AVX-512 BF16, OpenVINO 2026.4.1), with
+all-MiniLM-L6-v2 in bf16, all shapes interleaved at random, p50 of 40 calls, ms:
 
-    |         | 1x8  | 1x16 | 2x16 | 4x16 | 8x32 | load    | private memory  |
-    | dynamic | 2.90 | 3.27 | 3.52 | 5.25 | 16.0 | 0.3 s   | 96 MB in all    |
-    | static  | 1.54 | 1.75 | 2.75 | 4.19 | 13.0 | +0.17 s | +50 MB a shape  |
+    |         | 1x8  | 1x16 | 2x16 | 4x8  | 1x64 | 8x32 | compiling       | private memory |
+    | dynamic | 2.90 | 3.17 | 3.88 | 4.08 | 5.35 | 14.2 | 0.3 s in all    | 96 MB in all   |
+    | static  | 1.62 | 2.04 | 2.62 | 2.68 |      |      | 0.17 s a shape  | 50 MB a shape  |
 
-A dynamic model prepares every node anew when the shape changes, about 1 ms whatever the work. A static model pays for
-a query or two and not for a batch or a rerank: shapes of at most STATIC_TOKENS padded tokens get one. They share the
-mapped weights file (the graph is read once and cloned; what RSS shows beyond the 50 MB are shared pages), not the
+A dynamic model prepares every node anew when the shape changes, about 1.2 ms whatever the work. A static model pays
+for a query or two and not for a batch or a rerank: shapes of at most STATIC_TOKENS padded tokens get one. They share
+the mapped weights file (the graph is read once and cloned; what RSS shows beyond the 50 MB are shared pages), not the
 repacked weights: nested `If` bodies shared nothing, and streams of one model pinned to threads were as slow as dynamic.
 
 Exported blobs are not used: importing one took 0.15 to 0.23 s where compiling took 0.15 to 0.25 s, each cost 90 MB of
@@ -125,9 +125,8 @@ class OpenVinoEngine:
         for name, memory in lane.inputs.items():
             feed = feeds.get(name)
             if feed is None or feed.shape != shape:
-                raise EngineError(
-                    f"feed {name} in the shape {shape}: it is {'missing' if feed is None else feed.shape}"
-                )
+                got = "missing" if feed is None else feed.shape
+                raise EngineError(f"{name} is {got}: feed it in the shape {shape} of input_ids")
             memory[...] = feed
         try:
             lane.request.infer(share_outputs=True)

@@ -1,0 +1,211 @@
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from millirank_engines import (
+    EngineError,
+    EngineFailed,
+    FakeEngine,
+    ModelSpec,
+    Profile,
+    Task,
+    cheapest_profile,
+    open_engine,
+    pack_pairs,
+    pack_sequences,
+)
+from millirank_engines.build.compile import build_engine, default_profiles
+from millirank_engines.build.export import export_model
+from millirank_engines.build.parity import kendall_tau, parity_feeds
+from millirank_engines.device import this_cpu
+from millirank_engines.model import Template
+from millirank_engines.openvino import OpenVinoEngine, default_precision
+
+TASKS: tuple[Task, ...] = ("embed", "rerank")
+PROFILES = (Profile(1, 8), Profile(1, 16), Profile(2, 8), Profile(4, 24), Profile(8, 32))
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 5e-2}  # of numbers near 1
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    return {task: tiny.bert(folder / task, cross_encoder=task == "rerank") for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def references(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """By task: the spec, the feeds of every profile, and what onnx's evaluator says to them in FP32."""
+    from onnx.reference import ReferenceEvaluator
+
+    made = {}
+    for task in TASKS:
+        export = export_model(str(sources[task]), tmp_path_factory.mktemp("onnx"), task=task)
+        evaluator = ReferenceEvaluator(str(export.folder / "model.onnx"))
+        feeds = parity_feeds(export.spec, np.arange(5, len(tiny.VOCABULARY), dtype=np.int32), PROFILES)
+        made[task] = (export.spec, {p: (feed, evaluator.run(None, dict(feed))[0]) for p, feed in feeds.items()})
+    return made
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("task", TASKS)
+def test_engines_say_what_the_reference_says(
+    task: Task, precision: str, sources: dict[str, Path], references: dict[str, Any], tmp_path: Path
+) -> None:
+    if precision == "bf16" and not this_cpu().has_bf16:
+        pytest.skip("this processor has no bf16")
+    out = tmp_path / "engine"
+    built = build_engine(str(sources[task]), out, task=task, precision=precision, profiles=PROFILES)
+    loaded = open_engine(out, threads=1)
+    spec, cases = references[task]
+    assert loaded.spec == spec == built.manifest.model
+    assert loaded.engine.profiles == PROFILES
+    assert loaded.engine.name == f"openvino/{precision}"
+    assert loaded.tokenizer.is_file()
+    for feeds, truth in cases.values():
+        (got,) = loaded.engine.infer(feeds).values()
+        assert got.dtype == np.float32
+        assert got.shape == truth.shape
+        np.testing.assert_allclose(got, truth, atol=TOLERANCE[precision])
+    loaded.engine.close()
+
+
+@pytest.fixture(scope="module")
+def onnx(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelSpec]:
+    export = export_model(str(sources["embed"]), tmp_path_factory.mktemp("onnx"), task="embed")
+    return export.folder / "model.onnx", export.spec
+
+
+@pytest.fixture
+def engine(onnx: tuple[Path, ModelSpec]) -> Iterator[OpenVinoEngine]:
+    made = OpenVinoEngine(onnx[0], PROFILES, "fp32", threads=1)
+    yield made
+    made.close()
+
+
+def test_static_and_dynamic_models_agree_in_any_order(onnx: tuple[Path, ModelSpec]) -> None:
+    model, spec = onnx
+    make = partial(OpenVinoEngine, model, PROFILES, "fp32", threads=1)
+    static, dynamic = make(static_tokens=10**6), make(static_tokens=0)
+    feeds = parity_feeds(spec, np.arange(5, 200, dtype=np.int32), PROFILES)
+    for profile in (*PROFILES, *reversed(PROFILES)):
+        a, b = (one.infer(feeds[profile])["embedding"] for one in (static, dynamic))
+        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, atol=1e-5)
+
+
+def test_results_belong_to_the_caller(engine: OpenVinoEngine, onnx: tuple[Path, ModelSpec]) -> None:
+    profile, spec = PROFILES[0], onnx[1]
+    first = engine.infer(pack_sequences([np.array([7, 8])], profile, spec))["embedding"]
+    kept = first.copy()
+    second = engine.infer(pack_sequences([np.array([9, 10])], profile, spec))["embedding"]
+    np.testing.assert_array_equal(first, kept)
+    assert not np.allclose(first, second)
+
+
+def test_padding_changes_nothing(engine: OpenVinoEngine, onnx: tuple[Path, ModelSpec]) -> None:
+    texts, spec = [np.array([7, 8, 9])], onnx[1]
+    rows = [engine.infer(pack_sequences(texts, profile, spec))["embedding"][0] for profile in PROFILES]
+    for row in rows[1:]:
+        np.testing.assert_allclose(row, rows[0], atol=1e-5)
+
+
+def test_a_shape_that_is_no_profile_is_refused(engine: OpenVinoEngine, onnx: tuple[Path, ModelSpec]) -> None:
+    with pytest.raises(EngineError, match="3x8: 1x8, 1x16, 2x8, 4x24, 8x32"):
+        engine.infer(pack_sequences([], Profile(3, 8), onnx[1]))
+    feeds = dict(pack_sequences([], Profile(2, 8), onnx[1]))
+    with pytest.raises(EngineError, match="token_type_ids is missing"):
+        engine.infer({name: feed for name, feed in feeds.items() if name != "token_type_ids"})
+    with pytest.raises(EngineError, match="attention_mask is"):
+        engine.infer({**feeds, "attention_mask": np.ones((1, 8), np.int32)})
+    with pytest.raises(EngineError, match="of no input_ids"):
+        engine.infer({})
+
+
+def test_a_closed_engine_is_closed(onnx: tuple[Path, ModelSpec]) -> None:
+    engine = OpenVinoEngine(onnx[0], PROFILES, "fp32", threads=1)
+    engine.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.infer(pack_sequences([], PROFILES[0], onnx[1]))
+
+
+def test_what_cannot_be_compiled_is_refused(onnx: tuple[Path, ModelSpec], tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(EngineFailed, match="cannot compile"):
+        OpenVinoEngine(tmp_path / "broken.onnx", PROFILES, "fp32")
+    with pytest.raises(EngineError, match="'int4' is none of fp32, fp16, bf16"):
+        OpenVinoEngine(onnx[0], PROFILES, "int4")
+
+
+def test_bf16_is_refused_where_the_processor_has_none(
+    onnx: tuple[Path, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank_engines import openvino
+    from millirank_engines.device import cpu_from_cpuinfo
+
+    monkeypatch.setattr(openvino, "this_cpu", lambda: cpu_from_cpuinfo("flags: avx2", "x86_64"))
+    assert default_precision() == "fp32"
+    with pytest.raises(EngineError, match="--precision fp32"):
+        OpenVinoEngine(onnx[0], PROFILES, "bf16")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("max_length", [40, 256, 512])
+def test_default_profiles_hold_what_the_template_allows(task: Task, max_length: int) -> None:
+    for template in (Template(), Template(query_tokens=60, product_tokens=180)):
+        spec = ModelSpec("m", task, "", 8, 1, 8, 100, max_length, 1, 2, 0, template=template)
+        profiles = default_profiles(spec)
+        longest = template.product_tokens + (2 if task == "embed" else template.query_tokens + 3)
+        assert cheapest_profile(profiles, 8, min(longest, max_length)).batch >= 8
+        assert max(p.length for p in profiles) <= max_length
+
+
+def test_the_fake_is_deterministic_and_of_unit_length() -> None:
+    texts = [np.array([7, 8, 9]), np.array([7, 8, 10]), np.array([20, 21, 22]), np.array([], int)]
+    one, other = FakeEngine(16), FakeEngine(16)
+    a, b = (e.infer(pack_sequences(texts, Profile(4, 16), e.spec))["embedding"] for e in (one, other))
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, atol=1e-6)
+    assert a[0] @ a[1] > a[0] @ a[2]
+    longer = one.infer(pack_sequences(texts, Profile(8, 32), one.spec))["embedding"]
+    np.testing.assert_allclose(longer[:4], a, atol=1e-6)
+
+
+def test_the_fake_scores_by_the_query_tokens_that_a_product_has() -> None:
+    engine = FakeEngine(task="rerank")
+    query = np.array([7, 8])
+    products = [np.array([7, 8, 9]), np.array([8, 30]), np.array([31]), np.array([], int)]
+    feeds = pack_pairs([query] * 4, products, Profile(4, 16), engine.spec)
+    assert engine.infer(feeds)["score"].tolist() == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_the_fake_fails_where_it_is_told_to() -> None:
+    engine = FakeEngine(fail=lambda call: call == 1, delay=lambda _: 0.0)
+    feeds = pack_sequences([np.array([7])], Profile(1, 16), engine.spec)
+    engine.infer(feeds)
+    with pytest.raises(EngineFailed, match="call 1"):
+        engine.infer(feeds)
+    engine.infer(feeds)
+    assert engine.calls == 3
+    with pytest.raises(EngineError, match="no profile"):
+        engine.infer(pack_sequences([], Profile(3, 16), engine.spec))
+
+
+def test_a_query_longer_than_its_profile_is_refused_and_a_product_cut() -> None:
+    spec = FakeEngine(task="rerank").spec
+    feeds = pack_pairs([np.arange(200, 204)], [np.arange(300, 320)], Profile(1, 12), spec)
+    assert feeds["input_ids"][0].tolist() == [101, 200, 201, 202, 203, 102, 300, 301, 302, 303, 304, 102]
+    with pytest.raises(EngineError, match="a query of 11 tokens does not fit in a pair of 12"):
+        pack_pairs([np.arange(200, 211)], [np.arange(3)], Profile(1, 12), spec)
+
+
+def test_kendall_tau_counts_pairs_within_rankings() -> None:
+    up, down = np.arange(4, dtype=np.float32), np.arange(4, dtype=np.float32)[::-1]
+    assert kendall_tau([(up, up)]) == 1
+    assert kendall_tau([(up, down)]) == -1
+    assert kendall_tau([(up, up), (up, down)]) == 0
+    assert kendall_tau([(up[:1], up[:1])]) == 1

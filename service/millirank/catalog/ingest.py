@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from millirank.errors import CatalogError
 from millirank.tokens import Tokenizer
+from millirank.v1.search_pb2 import Product
 from millirank_engines.base import Engine
 
 from .fields import Reason
@@ -24,7 +25,7 @@ from .indexes import EXACT_UP_TO, ROW, TEXT, TEXT_FIELDS, Bm25Writer, DenseRepor
 from .layout import CatalogFolder
 from .packed import Packed, PackedWriter
 from .rows import BadRow, Row
-from .snapshot import IDS, TOKENS, seal
+from .snapshot import IDS, RENDERED, TOKENS, seal
 from .store import ProductWriter, writing
 from .vectors import encode_all
 
@@ -188,12 +189,14 @@ def _derive(
     tell(ENCODING, 0, count)
     with (
         PackedWriter(building, TOKENS, models.reranker_tokens.spec.token_dtype) as tokens,
+        PackedWriter(building, RENDERED, np.uint8) as rendered,
         (building / VECTORS).open("wb") as vectors,
         Bm25Writer(building / "bm25", analyzer) as lexical,
     ):
         for start, products in _windows(store, building):
             vectors.write(models.vectors(products).tobytes())
             tokens.extend([ids.tobytes() for ids in models.reranker_tokens.products(products)])
+            rendered.extend([Product(**product).SerializeToString(deterministic=True) for product in products])
             for row, product in enumerate(products, start):
                 lexical.add(row, product)
                 if row % every == 0 and len(queries) < RECALL_QUERIES:

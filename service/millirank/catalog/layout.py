@@ -1,7 +1,7 @@
 """The folder of a catalogue: where its files lie, who may write, and which snapshot is current.
 
 DIR/products.lmdb     the products, by id
-DIR/snapshots/N       what is derived from them, sealed
+DIR/snapshots/N       what is derived from them, sealed: indexes, packed tokens, ids, rendered messages
 DIR/CURRENT           names N; replaced atomically
 DIR/LOCK              held by the one writer
 DIR/engines           sealed engines: encoder, reranker

@@ -21,6 +21,7 @@ from .store import ProductReader
 FORMAT = 1
 IDS = "ids"
 TOKENS = "tokens"
+RENDERED = "rendered"
 
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
@@ -83,6 +84,7 @@ class Snapshot:
         self._held = held
         self.tokens = Packed(path, TOKENS, manifest["tokens"]["dtype"])  # the reranker's, of each product
         self._ids = Packed(path, IDS, np.uint8)  # UTF-8
+        self._rendered = Packed(path, RENDERED, np.uint8)  # messages
         self._store = ProductReader(store, manifest["store"])
 
     @classmethod
@@ -155,10 +157,8 @@ class Snapshot:
         return self._store.get(self.ids(rows))
 
     def rendered(self, rows: Rows) -> list[tuple[str, bytes]]:
-        """The id and the serialized millirank.v1.Product of each row."""
-        from millirank.v1.search_pb2 import Product
-
-        return [(product["id"], Product(**product).SerializeToString()) for product in self.products(rows)]
+        """The id and the serialized millirank.v1.Product of each row; made at indexing, so that a query builds none."""
+        return [(id_, self._rendered[row].tobytes()) for id_, row in zip(self.ids(rows), rows, strict=True)]
 
     def close(self) -> None:
         """Lets the files and products be removed; nothing may be read afterwards."""

@@ -162,8 +162,8 @@ def test_fusing_keeps_every_row_once_in_falling_order(rankings: list[np.ndarray]
     fused = fuse(rankings)
     assert len(set(fused.rows.tolist())) == len(fused.rows)
     assert set(fused.rows.tolist()) == {row for ranking in rankings for row in ranking.tolist()}
-    assert (np.diff(fused.prior) <= 0).all()
-    assert (fused.rows.dtype, fused.prior.dtype) == (np.uint32, np.float32)
+    assert (np.diff(fused.scores) <= 0).all()
+    assert (fused.rows.dtype, fused.scores.dtype) == (np.uint32, np.float32)
 
 
 @given(RANKING)
@@ -179,7 +179,7 @@ def test_the_order_of_rankings_does_not_matter(first: np.ndarray, second: np.nda
 def test_fusing_is_reciprocal_rank_fusion() -> None:
     fused = fuse([np.array([5, 3], np.uint32), np.array([3, 9], np.uint32)])
     assert fused.rows.tolist() == [3, 5, 9]
-    np.testing.assert_allclose(fused.prior, [1 / 62 + 1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
+    np.testing.assert_allclose(fused.scores, [1 / 62 + 1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
     assert fuse([np.array([4], np.uint32), np.array([2], np.uint32)]).rows.tolist() == [2, 4], "equal: by row id"
 
 

@@ -84,7 +84,7 @@ class Pipeline:
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._transport, self._catalog, self._retriever = transport, catalog, retriever
+        self.transport, self._catalog, self._retriever = transport, catalog, retriever
         self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
         self._executor, self._limits, self._clock = executor, limits or Limits(), clock
 
@@ -136,7 +136,7 @@ class Pipeline:
         """The query's embedding; None if the encoder failed, so that the lexical index answers alone."""
         try:
             async with asyncio.timeout(self._left(query.deadline)):
-                return await self._transport.encode(tokens, query.deadline)
+                return await self.transport.encode(tokens, query.deadline)
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None
@@ -163,7 +163,7 @@ class Pipeline:
         deadline = None if query.deadline is None else query.deadline - self._limits.reply_reserve
         try:
             async with asyncio.timeout(self._left(deadline)):
-                reranked = await self._transport.rerank(tokens, rows, self._catalog.version, deadline)
+                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline)
         except EngineError as error:
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT

@@ -5,7 +5,6 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,18 +14,11 @@ from numpy.typing import NDArray
 from .catalog.indexes import ROW, TEXT, analyzer
 from .catalog.snapshot import Snapshot
 from .errors import CatalogError
+from .types import Order
 
 MAX_TERMS = 32  # different words of a query that BM25 looks up; those after them are left out
 RRF_K = 60  # Cormack, Clarke, Buettcher: Reciprocal Rank Fusion outperforms Condorcet …, SIGIR 2009
 BM25_K1, BM25_B = 1.2, 0.75  # tantivy's, too
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Rows of a snapshot, best first."""
-
-    rows: NDArray[np.uint32]  # shape (n,), each once
-    prior: NDArray[np.float32]  # shape (n,), descending
 
 
 class Retriever(Protocol):
@@ -39,7 +31,7 @@ class Retriever(Protocol):
         """At most k rows nearest to the vector, shape (dim,), best first."""
 
 
-def fuse(rankings: Sequence[NDArray[np.uint32]], k: int = RRF_K) -> Candidates:
+def fuse(rankings: Sequence[NDArray[np.uint32]], k: int = RRF_K) -> Order:
     """Reciprocal rank fusion: a row's prior is the sum of 1 / (k + rank) over the rankings that have it, ranks from 1.
 
     Args:
@@ -50,12 +42,12 @@ def fuse(rankings: Sequence[NDArray[np.uint32]], k: int = RRF_K) -> Candidates:
         Every row once; equal priors in the order of row ids.
     """
     if not any(len(ranking) for ranking in rankings):
-        return Candidates(np.empty(0, np.uint32), np.empty(0, np.float32))
+        return Order(np.empty(0, np.uint32), np.empty(0, np.float32))
     rows, places = np.unique(np.concatenate(rankings), return_inverse=True)
     weights = np.concatenate([1.0 / (k + 1 + np.arange(len(ranking))) for ranking in rankings])
     prior = np.bincount(places, weights)
     order = np.argsort(-prior, kind="stable")
-    return Candidates(rows[order].astype(np.uint32), prior[order].astype(np.float32))
+    return Order(rows[order].astype(np.uint32), prior[order].astype(np.float32))
 
 
 class Bm25Index:

@@ -87,18 +87,27 @@ class SearchService:
         except MillirankError as error:
             await abort(context, error)
 
+        answers: asyncio.Queue[search_pb2.BatchSearchResponse | None] = (
+            asyncio.Queue()
+        )  # one writer: a call has one pen
+
         async def one(index: int, request: search_pb2.SearchRequest) -> None:
             async def send(response: search_pb2.SearchResponse) -> None:
-                await context.write(search_pb2.BatchSearchResponse(index=index, response=response))
+                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, response=response))
 
             try:
                 await self._answer(query_from_proto(request, arrived, deadline), send)
             except Exception as error:  # noqa: BLE001 - the other queries are not touched by it
-                await context.write(search_pb2.BatchSearchResponse(index=index, error=_query_error(error)))
+                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, error=_query_error(error)))
+
+        async def every() -> None:
+            await asyncio.gather(*(one(index, request) for index, request in enumerate(requests)))
+            answers.put_nowait(None)
 
         async with asyncio.TaskGroup() as tasks:
-            for index, request in enumerate(requests):
-                tasks.create_task(one(index, request))
+            tasks.create_task(every())
+            while (answer := await answers.get()) is not None:
+                await context.write(answer)
 
     async def rerank(self, _data: bytes, context: Context) -> NoReturn:
         """Will serve Rerank."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -12,17 +11,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from millirank_engines import open_engine
-
-from .catalog.snapshot import Snapshot
 from .config import Settings
-from .core import Core, Model
 from .errors import ConfigError
-from .pipeline import Limits, Pipeline
-from .retrieve import HybridRetriever
 from .rpc import SERVICE, Promise, SearchService, handler
-from .tokens import Tokenizer
-from .transport import InProcess
+from .stack import Stack
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
@@ -42,11 +34,9 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.port = settings.port  # the real one once the server is entered
-        self.core: Core | None = None
+        self.stack: Stack | None = None
         self._service = SearchService()
         self._health = health.aio.HealthServicer()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
-        self._snapshot: Snapshot | None = None
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
 
     async def __aenter__(self) -> Self:
@@ -54,7 +44,7 @@ class Server:
         await self._tell(serving=False)
         await self._server.start()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._reader, self._load)
+            await asyncio.to_thread(self._load)
         except BaseException:
             await self._stop()
             raise
@@ -87,29 +77,16 @@ class Server:
             raise ConfigError(f"{address} cannot be bound: stop what listens there or choose another --port") from error
 
     def _load(self) -> None:
-        """Loads and warms everything; on the reader's thread, which owns the snapshot from here on."""
-        settings = self.settings
-        encoder = open_engine(settings.engine_folder / "encoder", threads=settings.threads)
-        reranker = open_engine(settings.engine_folder / "reranker", threads=settings.threads)
-        snapshot = self._snapshot = Snapshot.open(settings.index, encoder=encoder.spec, reranker=reranker.spec)
-        core = self.core = Core(Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec))
-        core.snapshots[snapshot.version] = snapshot.tokens
-        core.start()
-        reserve = settings.reply_reserve_ms / 1e3
-        self._service.promise = Promise(
+        """Loads and warms everything, then lets queries in."""
+        settings, service = self.settings, self._service
+        stack = self.stack = Stack(settings)
+        fastest = min(stack.core.encode_costs.seconds.values())
+        service.promise = Promise(
             sla=settings.sla_ms / 1e3 or None,
-            least=min(core.encode_costs.seconds.values()) + reserve,
+            least=fastest + settings.reply_reserve_ms / 1e3,
             max_inflight=settings.max_inflight,
         )
-        self._service.pipeline = Pipeline(
-            transport=InProcess(core),
-            catalog=snapshot,
-            retriever=HybridRetriever(snapshot),
-            encoder_tokens=Tokenizer(encoder.tokenizer, encoder.spec),
-            reranker_tokens=Tokenizer(reranker.tokenizer, reranker.spec),
-            executor=self._reader,
-            limits=Limits(settings.candidates, settings.rerank_depth, reserve),
-        )
+        service.pipeline = stack.pipeline
 
     async def _tell(self, *, serving: bool) -> None:
         for service in ("", SERVICE, health.SERVICE_NAME):
@@ -117,11 +94,8 @@ class Server:
 
     async def _stop(self) -> None:
         await self._server.stop(grace=None)
-        if self.core is not None:
-            await asyncio.to_thread(self.core.close)
-        if self._snapshot is not None:
-            await asyncio.get_running_loop().run_in_executor(self._reader, self._snapshot.close)
-        self._reader.shutdown()
+        if self.stack is not None:
+            await asyncio.to_thread(self.stack.close)
 
 
 async def serve(settings: Settings) -> None:

@@ -1,0 +1,5 @@
+"""`python -m millirank`: the same as the `millirank` command."""
+
+from .cli import main
+
+main()

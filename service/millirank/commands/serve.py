@@ -1,0 +1,44 @@
+"""`millirank serve`: answers queries over gRPC until it is told to stop."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from millirank.config import Settings
+
+
+def serve(
+    index: Annotated[Path | None, typer.Option(help="The folder that `millirank index` wrote.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 lets the system choose.  [default: 50051]")] = None,
+    host: Annotated[str | None, typer.Option(help="0.0.0.0 for every interface.  [default: 127.0.0.1]")] = None,
+    sla_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds to the final message, 0 for no limit.  [default: 10]")
+    ] = None,
+    rerank_depth: Annotated[int | None, typer.Option(help="Candidates to rerank at most.  [default: 50]")] = None,
+    engines: Annotated[Path | None, typer.Option(help="Has encoder/ and reranker/.  [default: INDEX/engines]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the CPU engines.  [default: one a core]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options win over it.")] = None,
+) -> None:
+    """Serve an index over gRPC; SIGTERM finishes what was accepted, then stops."""
+    given: dict[str, Any] = {
+        "index": index,
+        "port": port,
+        "host": host,
+        "sla_ms": sla_ms,
+        "rerank_depth": rerank_depth,
+        "engines": engines,
+        "threads": threads,
+    }
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = Settings.from_toml(config, overrides) if config else Settings.from_mapping(overrides)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    import uvloop
+
+    from millirank.server import serve as run
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings))

@@ -1,0 +1,217 @@
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from millirank.core import Core, Encoded, EncodeJob, Model, Reranked, RerankJob
+from millirank.errors import DeadlineExceeded, Unavailable
+from millirank_engines.base import EngineFailed, Profile
+from millirank_engines.fake import FakeEngine
+
+PROFILES = (Profile(1, 16), Profile(4, 16), Profile(16, 16), Profile(16, 64))
+Answer = Encoded | Reranked | Exception
+
+
+class Tokens:
+    """Product n has n % 20 + 1 tokens, all of them n."""
+
+    def __getitem__(self, row: int) -> NDArray[np.generic]:
+        return np.full(row % 20 + 1, 1000 + row)
+
+    def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return rows.astype(np.int64) % 20 + 1
+
+
+class Clock:
+    """Seconds that a test moves, and that every reading moves a little."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        self.now += 1e-4
+        return self.now
+
+
+def a_core(
+    *, encoder: FakeEngine | None = None, reranker: FakeEngine | None = None, clock: Clock | None = None
+) -> Core:
+    embed = encoder or FakeEngine(task="embed", profiles=PROFILES)
+    rank = reranker or FakeEngine(task="rerank", profiles=PROFILES)
+    core = Core(Model(embed, embed.spec), Model(rank, rank.spec), clock=clock or Clock())
+    core.warm_up(rounds=1)
+    core.snapshots[1] = Tokens()
+    embed.calls = rank.calls = 0
+    return core
+
+
+def step_all(core: Core) -> None:
+    for _ in range(100):
+        core.step()
+
+
+def rows(count: int) -> NDArray[np.uint32]:
+    return np.arange(count, dtype=np.uint32)
+
+
+def test_queries_that_wait_together_run_in_one_batch() -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    for token in (5, 6, 7):
+        core.submit(EncodeJob(answers.append, None, np.array([token])))
+    core.step()
+    assert [type(answer) for answer in answers] == [Encoded] * 3
+    assert isinstance(core.encoder.engine, FakeEngine)
+    assert core.encoder.engine.calls == 1
+    vectors = [answer.vector for answer in answers if isinstance(answer, Encoded)]
+    assert not np.allclose(vectors[0], vectors[1])
+    assert np.allclose([np.linalg.norm(vector) for vector in vectors], 1)
+
+
+def test_scores_come_in_the_order_of_the_rows_whatever_their_lengths() -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    core.submit(RerankJob(answers.append, None, np.array([1003, 1017]), rows(40), 1))
+    core.step()
+    (answer,) = answers
+    assert isinstance(answer, Reranked)
+    assert np.flatnonzero(answer.scores).tolist() == [3, 17]  # the fake scores shared tokens
+
+
+def test_two_requests_in_one_batch_get_their_own_scores() -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    for token in (1002, 1004):
+        core.submit(RerankJob(answers.append, None, np.array([token]), rows(8), 1))
+    core.step()
+    assert [np.flatnonzero(a.scores).tolist() for a in answers if isinstance(a, Reranked)] == [[2], [4]]
+
+
+def test_the_depth_fits_the_oldest_deadline() -> None:
+    core = a_core()
+    core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
+    depths = {}
+    for seconds in (0.0005, 0.0041, 0.0085, 1.0):
+        answers: list[Answer] = []
+        core.submit(RerankJob(answers.append, core._clock() + seconds, np.array([1]), rows(40), 1))
+        core.step()
+        (answer,) = answers
+        depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else answer
+    assert depths == {0.0005: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
+
+
+def test_a_spent_or_cancelled_job_never_reaches_the_engine() -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    core.submit(EncodeJob(answers.append, 1.0, np.array([5])))
+    left = EncodeJob(answers.append, None, np.array([5]))
+    core.submit(left)
+    left.cancelled = True
+    core.step()
+    assert [type(answer) for answer in answers] == [DeadlineExceeded] * 2
+    assert isinstance(core.encoder.engine, FakeEngine)
+    assert core.encoder.engine.calls == 0
+
+
+def test_an_engine_that_fails_fails_its_batch_and_no_other() -> None:
+    embed = FakeEngine(task="embed", profiles=PROFILES)
+    core = a_core(encoder=embed)
+    embed._fail = lambda call: call == 0
+    answers: list[Answer] = []
+    for _ in range(2):
+        core.submit(EncodeJob(answers.append, None, np.array([5])))
+        core.step()
+    assert [type(answer) for answer in answers] == [EngineFailed, Encoded]
+
+
+def test_what_still_waits_at_the_end_is_told() -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    core.submit(EncodeJob(answers.append, None, np.array([5])))
+    core.close()
+    core.submit(EncodeJob(answers.append, None, np.array([5])))
+    assert [type(answer) for answer in answers] == [Unavailable] * 2
+
+
+def test_the_thread_runs_jobs_and_ends() -> None:
+    core = a_core()
+    core.start()
+    done = threading.Event()
+    core.submit(EncodeJob(lambda _: done.set(), None, np.array([5])))
+    assert done.wait(10)
+    core.close()
+    assert core._thread is not None
+    assert not core._thread.is_alive()
+
+
+@pytest.mark.parametrize("tokens", [0, 14, 60, 200])
+def test_a_query_longer_than_every_profile_is_cut(tokens: int) -> None:
+    core = a_core()
+    answers: list[Answer] = []
+    core.submit(EncodeJob(answers.append, None, np.arange(tokens)))
+    core.step()
+    assert [type(answer) for answer in answers] == [Encoded]
+
+
+FAULTS = st.sampled_from([EngineFailed, ValueError, MemoryError])
+events = st.one_of(
+    st.tuples(st.just("encode"), st.integers(0, 20), st.none() | st.floats(-0.01, 0.05)),
+    st.tuples(st.just("rerank"), st.integers(1, 40), st.none() | st.floats(-0.01, 0.05)),
+    st.tuples(st.just("cancel"), st.integers(0, 30), st.none()),
+    st.tuples(st.just("step"), st.none(), st.none()),
+    st.tuples(st.just("close"), st.none(), st.none()),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(events, max_size=30), st.sets(st.integers(0, 12)), FAULTS)
+def test_every_job_ends_exactly_once(
+    script: list[tuple[str, int, float | None]], faults: set[int], kind: type[Exception]
+) -> None:
+    core, closed = a_core(), False
+
+    def failing(infer: Callable[..., object]) -> Callable[..., object]:
+        calls = iter(range(1000))
+
+        def infer_or_fail(feeds: object) -> object:
+            if next(calls) in faults:
+                raise kind("the runtime broke")
+            return infer(feeds)
+
+        return infer_or_fail
+
+    for model in (core.encoder, core.reranker):
+        model.engine.infer = failing(model.engine.infer)  # type: ignore[method-assign]
+    ended: Counter[int] = Counter()
+    jobs: list[EncodeJob | RerankJob] = []
+    for what, number, left in script:
+        index = len(jobs)
+        deadline = None if left is None else core._clock() + left
+
+        def done(answer: Answer, index: int = index) -> None:
+            ended[index] += 1
+            if isinstance(answer, Reranked):
+                assert len(answer.scores) <= jobs[index].sequences
+                assert np.isfinite(answer.scores).all()
+
+        if what == "encode":
+            jobs.append(EncodeJob(done, deadline, np.arange(number)))
+            core.submit(jobs[-1])
+        elif what == "rerank":
+            jobs.append(RerankJob(done, deadline, np.array([1000]), rows(number), 1))
+            core.submit(jobs[-1])
+        elif what == "cancel" and number < len(jobs):
+            jobs[number].cancelled = True
+        elif what == "step" and not closed:
+            core.step()
+        elif what == "close" and not closed:
+            core.close()
+            closed = True
+    if not closed:
+        step_all(core)
+    assert ended == dict.fromkeys(range(len(jobs)), 1)

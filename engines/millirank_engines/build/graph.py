@@ -2,8 +2,8 @@
 
 The forms are those that OpenVINO and TensorRT fuse: attention as MatMul, mask, Softmax, MatMul with its scale folded
 into the query weights; GELU by Erf; LayerNormalization as one node. Query, key and value stay three products: joined,
-they were no faster in OpenVINO (10x32, 50x32), and TensorRT joins them itself. The last layer computes only the rows that
-its head reads: under CLS pooling and in rerankers the first token alone, 13 % less time in six layers.
+they were no faster in OpenVINO (10x32, 50x32), and TensorRT joins them itself. The last layer computes only the rows
+that its head reads: under CLS pooling and in rerankers the first token alone, 13 % less time in six layers.
 
 Precision lies in the types (TensorRT 11 knows no other way): in FP16 every weight and activation is float16, except
 where range or resolution would suffer: LayerNormalization, the pooled sum, its norm, a classifier's last dot product.
@@ -112,17 +112,17 @@ class _Builder:
 
     def dense(self, x: str, name: str, scale: float = 1.0, *, wide: bool = False) -> str:
         """X times the weights of a linear layer, plus its bias, both times scale; wide computes in float32."""
-        graph, factor = self.graph, np.float32(scale)
-        weight = graph.weight(f"{name}.weight", self.weights[f"{name}.weight"].T * factor, wide=wide)
-        bias = graph.weight(f"{name}.bias", self.weights[f"{name}.bias"] * factor, wide=wide)
+        graph, weights, factor = self.graph, self.weights, np.float32(scale)
+        weight = graph.weight(f"{name}.weight", weights[f"{name}.weight"].T * factor, wide=wide)
+        bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"] * factor, wide=wide)
         return graph.op("Add", f"{name}/add", graph.op("MatMul", f"{name}/matmul", x, weight), bias)
 
     def normalized(self, x: str, name: str) -> str:
         graph = self.graph
-        scale = graph.weight(f"{name}.weight", self.weights[f"{name}.weight"], wide=True)
-        bias = graph.weight(f"{name}.bias", self.weights[f"{name}.bias"], wide=True)
-        inputs, epsilon = (graph.widen(x), scale, bias), self.network.epsilon
-        return graph.narrow(graph.op("LayerNormalization", f"{name}/norm", *inputs, axis=-1, epsilon=epsilon))
+        affine = [graph.weight(key, self.weights[key], wide=True) for key in (f"{name}.weight", f"{name}.bias")]
+        epsilon = self.network.epsilon
+        wide = graph.op("LayerNormalization", f"{name}/norm", graph.widen(x), *affine, axis=-1, epsilon=epsilon)
+        return graph.narrow(wide)
 
     def activated(self, x: str, name: str) -> str:
         """Relu, or GELU exactly (Erf) or by its tanh approximation (Hendrycks and Gimpel, 2016)."""
@@ -142,15 +142,17 @@ class _Builder:
     def embeddings(self) -> str:
         """Word, position and type embeddings, summed and normalised.
 
-        Input is padded on the right only, so the i-th token takes row first_position + i of the position table: RoBERTa's
-        rule (pad_token_id + 1 + i for valid tokens) becomes a slice of it, as BERT's is.
+        Input is padded on the right only, so the i-th token takes row first_position + i of the position table:
+        RoBERTa's rule (pad_token_id + 1 + i for valid tokens) becomes a slice of it, as BERT's is.
         """
         graph, op, network = self.graph, self.graph.op, self.network
         first, end = network.first_position, network.first_position + network.max_length
         words, positions, types = (self.weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
         positions = positions[first:end] if network.type_ids else positions[first:end] + types[0]
         table = graph.weight("embeddings.position_embeddings.weight", positions)
-        length = op("Slice", "embeddings/length", op("Shape", "embeddings/shape", "input_ids"), *self._ints(1, 2, 0))
+        length = op(
+            "Slice", "embeddings/length", op("Shape", "embeddings/shape", "input_ids"), *map(graph.integers, (1, 2, 0))
+        )
         rows = op("Slice", "embeddings/positions", table, graph.integers(0), length, graph.integers(0))
         word = op("Gather", "embeddings/words", graph.weight("embeddings.word_embeddings.weight", words), "input_ids")
         x = op("Add", "embeddings/placed", word, rows)
@@ -159,15 +161,12 @@ class _Builder:
             x = op("Add", "embeddings/typed", x, op("Gather", "embeddings/types", table, "token_type_ids"))
         return self.normalized(x, "embeddings.LayerNorm")
 
-    def _ints(self, *values: int) -> list[str]:
-        return [self.graph.integers(value) for value in values]
-
     def mask(self) -> str:
         """0 for a valid key and MASKED for a padded one, (batch, 1, 1, length)."""
         graph, op = self.graph, self.graph.op
         valid = graph.cast("mask/valid", "attention_mask")
-        added = op("Mul", "mask/added", op("Sub", "mask/padded", graph.scalar(1.0), valid), graph.scalar(MASKED))
-        return op("Unsqueeze", "mask/keys", added, graph.integers(1, 2))
+        padded = op("Sub", "mask/padded", graph.scalar(1.0), valid)
+        return op("Unsqueeze", "mask/keys", op("Mul", "mask/added", padded, graph.scalar(MASKED)), graph.integers(1, 2))
 
     def attention(self, queries: str, x: str, mask: str, name: str) -> str:
         """Multi-head attention of the rows of queries over those of x; both (batch, rows, hidden)."""
@@ -191,7 +190,7 @@ class _Builder:
     def layer(self, x: str, mask: str, name: str, *, first_only: bool) -> str:
         """One encoder layer; first_only computes the first token's row alone, (batch, 1, hidden)."""
         op = self.graph.op
-        rows = op("Slice", f"{name}/first", x, *self._ints(0, 1, 1)) if first_only else x
+        rows = op("Slice", f"{name}/first", x, *map(self.graph.integers, (0, 1, 1))) if first_only else x
         attended = op("Add", f"{name}/attended", self.attention(rows, x, mask, f"{name}.attention"), rows)
         rows = self.normalized(attended, f"{name}.attention.output.LayerNorm")
         inner = self.activated(self.dense(rows, f"{name}.intermediate.dense"), f"{name}.intermediate")
@@ -200,15 +199,14 @@ class _Builder:
 
     def embedding(self, x: str) -> str:
         """The pooled rows at unit length. The mean's division by the number of tokens cancels in the norm."""
-        graph, op = self.graph, self.graph.op
-        x = graph.widen(x)
+        graph, op, x = self.graph, self.graph.op, self.graph.widen(x)
         if self.network.head == "mean":
             valid = graph.cast("pooling/valid", "attention_mask", wide=True)
             x = op("Mul", "pooling/tokens", x, op("Unsqueeze", "pooling/rows", valid, graph.integers(2)))
         pooled = op("ReduceSum", "pooling/sum", x, graph.integers(1), keepdims=0)
-        norm = op("ReduceL2", "pooling/norm", pooled, axes=[1], keepdims=1)
         floor = graph.constant("pooling/floor", np.array(1e-12, np.float32))
-        return op("Div", "embedding", pooled, op("Max", "pooling/length", norm, floor))
+        norm = op("Max", "pooling/norm", op("ReduceL2", "pooling/l2", pooled, axes=[1], keepdims=1), floor)
+        return op("Div", "embedding", pooled, norm)
 
     def score(self, x: str) -> str:
         """One logit a row; no sigmoid, which would change no order."""
@@ -233,20 +231,20 @@ def onnx_from_weights(network: Network, weights: Weights, precision: Precision) 
     builder = _Builder(network, weights, precision)
     x, mask = builder.embeddings(), builder.mask()
     for i in range(network.layers):
-        last = i == network.layers - 1
-        x = builder.layer(x, mask, f"encoder.layer.{i}", first_only=last and network.head != "mean")
+        first_only = i == network.layers - 1 and network.head != "mean"
+        x = builder.layer(x, mask, f"encoder.layer.{i}", first_only=first_only)
     pools = network.head in {"mean", "cls"}
     output = builder.embedding(x) if pools else builder.score(x)
     names = ["input_ids", "attention_mask"] + ["token_type_ids"] * network.type_ids
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "length"]) for name in names]
     shape = ["batch", network.hidden] if pools else ["batch"]
     outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)]
-    graph = builder.graph
-    if sum(len(tensor.raw_data) for tensor in graph.initializers.values()) > MAX_BYTES:
+    values = list(builder.graph.initializers.values())
+    if sum(len(tensor.raw_data) for tensor in values) > MAX_BYTES:
         fix = "use --precision fp16" if precision == "fp32" else "choose a smaller model"
         raise OverflowError(f"its weights take more than the 2 GiB that an ONNX file holds: {fix}")
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "millirank", inputs, outputs, list(graph.initializers.values())),
+        helper.make_graph(builder.graph.nodes, "millirank", inputs, outputs, values),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="millirank",

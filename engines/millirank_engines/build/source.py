@@ -151,7 +151,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # tokenizers raises Exception itself, transformers also KeyError and ImportError
         raise ModelRefused(
             f"transformers cannot load the tokenizer in {folder} ({error}): save it there with "
             "`AutoTokenizer.from_pretrained(name).save_pretrained(folder)`"

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from millirank.batching import Batcher
 
 

@@ -1,5 +1,6 @@
 """A model as the exporter finds it: the folder, its configuration, how it pools, and its tokenizer."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -145,6 +146,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     Raises:
         ModelRefused: if there is none, or only one written in Python.
     """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would warn that there is no torch
     from transformers import AutoTokenizer
 
     try:

@@ -15,6 +15,7 @@ from millirank.catalog.fields import parse_map
 from millirank.catalog.ingest import IndexReport, Models, build_snapshot
 from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.rows import read_products
+from millirank.errors import CatalogError
 from millirank.tokens import Tokenizer
 from millirank_engines import LoadedEngine, open_engine
 from millirank_engines import Task as ModelTask
@@ -39,6 +40,8 @@ def index(
     """Read a feed and make the index that `millirank serve` answers from."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # an index run has the machine to itself
     console = Console()
+    if not catalog.is_file():
+        raise CatalogError(f"there is no feed {catalog}: name a file with --catalog")
     rows = read_products(catalog, parse_map(map_ or []))
     folder = CatalogFolder(out)
     encoding = engine(folder.engines / "encoder", encoder, ENCODER, "embed", console)

@@ -1,0 +1,140 @@
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from millirank.commands.demo import free_port, server
+from millirank.config import Settings
+from millirank.errors import CatalogError, ConfigError
+from millirank.server import Server
+from millirank.v1 import search_pb2, search_pb2_grpc
+from millirank_engines.base import ArtifactRefused
+
+SERVICE = "millirank.v1.SearchService"
+
+
+async def health(channel: grpc.aio.Channel, service: str) -> int:
+    answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+    return int(answer.status)
+
+
+async def test_a_server_serves_searches_health_and_reflection(tiny_index: Path) -> None:
+    async with (
+        Server(Settings(index=tiny_index, port=0, sla_ms=0)) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        provisional, final = [r async for r in stub.Search(search_pb2.SearchRequest(query="red kettle", limit=5))]
+        assert (provisional.phase, final.phase) == (search_pb2.PHASE_RETRIEVED, search_pb2.PHASE_RANKED)
+        assert len(final.hits) == 5
+        assert final.rerank_depth == 50
+        assert all(hit.product.title and hit.product.id == hit.id for hit in final.hits)
+        for name in ("", SERVICE, "grpc.health.v1.Health"):
+            assert await health(channel, name) == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await health(channel, "no.such.Service")
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        for version in ("v1", "v1alpha"):
+            assert SERVICE in await listed(channel, version)
+
+
+async def listed(channel: grpc.aio.Channel, version: str) -> list[str]:
+    """The services that reflection names."""
+    call: Any = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+    return [service.name async for answer in call for service in answer.list_services_response.service]
+
+
+async def test_a_taken_port_is_refused_with_the_way_out(tiny_index: Path) -> None:
+    async with Server(Settings(index=tiny_index, port=0)) as first:
+        with pytest.raises(ConfigError, match="choose another --port"):
+            async with Server(Settings(index=tiny_index, port=first.port)):
+                pass
+
+
+async def test_a_folder_without_engines_or_snapshot_is_refused(tmp_path: Path, tiny_index: Path) -> None:
+    with pytest.raises(ArtifactRefused, match="millirank"):
+        async with Server(Settings(index=tmp_path, port=0)):
+            pass
+    with pytest.raises(CatalogError, match="millirank index"):
+        async with Server(Settings(index=tmp_path, engines=tiny_index / "engines", port=0)):
+            pass
+
+
+async def test_draining_finishes_what_was_accepted(tiny_index: Path) -> None:
+    server = Server(Settings(index=tiny_index, port=0, sla_ms=0))
+    async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        calls = [stub.Search(search_pb2.SearchRequest(query=f"red kettle w{n}")) for n in range(64)]
+        answers = [asyncio.create_task(ended(call)) for call in calls]
+        first = search_pb2_grpc.SearchServiceStub(channel).Search(search_pb2.SearchRequest(query="red kettle"))
+        await first.read()  # by now others were accepted, too
+        closing = asyncio.create_task(server.__aexit__(None, None, None))
+        outcomes = await asyncio.gather(*answers)
+        await closing
+    assert set(outcomes) <= {search_pb2.PHASE_RANKED, grpc.StatusCode.UNAVAILABLE}  # served, or told to go elsewhere
+    assert search_pb2.PHASE_RANKED in outcomes
+
+
+async def ended(call: Any) -> int | grpc.StatusCode:
+    """The last phase of a call, or its status."""
+    try:
+        return int([response async for response in call][-1].phase)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+
+
+def test_sigterm_ends_a_serving_process_cleanly(tiny_index: Path) -> None:
+    port = free_port()
+    with server(tiny_index, port) as target, grpc.insecure_channel(target) as channel:
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        assert len(list(stub.Search(search_pb2.SearchRequest(query="red kettle")))) == 2
+    with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError):
+        list(search_pb2_grpc.SearchServiceStub(channel).Search(search_pb2.SearchRequest(query="x"), timeout=1))
+
+
+def run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "millirank", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--index", "no/such/folder"], "millirank"),
+        (["serve"], "--index DIR"),
+        (["search", "shoe", "--target", "127.0.0.1:1"], "millirank serve"),
+        (["eval", "--index", "no/such", "--judgments", "no/such.csv"], "query,docid,rating"),
+        (["index", "--catalog", "no/such.jsonl", "--out", "no/index"], "no/such.jsonl"),
+    ],
+)
+def test_a_foreseen_error_is_one_line_that_names_the_fix(arguments: list[str], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_server_told_to_stop_while_it_starts_stops(tiny_index: Path) -> None:
+    command = [sys.executable, "-m", "millirank", "serve", "--index", str(tiny_index), "--port", str(free_port())]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_doctor_finds_the_index(tiny_index: Path) -> None:
+    done = run("doctor", "--index", str(tiny_index))
+    assert "300 products" in done.stdout
+    assert "openvino" in done.stdout

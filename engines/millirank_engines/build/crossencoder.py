@@ -1,0 +1,173 @@
+"""A BERT cross-encoder for training: functions over a dictionary of tensors that keep Hugging Face's names.
+
+The network is that of Devlin et al. 2019, with one logit on the pooled first token; word embeddings are frozen.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millirank_engines.base import EngineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORDS = "embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the configuration says of the network."""
+
+    layers: int
+    hidden: int
+    heads: int
+    eps: float
+    dropout: float
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> "Shape":
+        """From config.json.
+
+        Raises:
+            EngineError: if it is no BERT with GELU and absolute positions.
+        """
+        kind = config.get("model_type"), config.get("hidden_act"), config.get("position_embedding_type", "absolute")
+        if kind != ("bert", "gelu", "absolute"):
+            raise EngineError(f"cannot train {kind}: start from a BERT with gelu and absolute positions")
+        return cls(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            heads=config["num_attention_heads"],
+            eps=config["layer_norm_eps"],
+            dropout=config.get("hidden_dropout_prob", 0.1),
+        )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n pairs as [CLS] query [SEP] product [SEP], padded to one length; on the device."""
+
+    ids: "Tensor"  # int64 (n, length)
+    mask: "Tensor"  # bool (n, length)
+    types: "Tensor"  # int64 (n, length): 0 for the query, 1 for the product and its [SEP]
+
+
+def load(folder: Path, device: str) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+    """The configuration and the FP32 weights of an encoder or cross-encoder in a Hugging Face folder.
+
+    Raises:
+        EngineError: if the folder holds no model.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"{folder} holds no model ({error}): name one with config.json and model.safetensors"
+        ) from error
+    weights = {name.removeprefix("bert."): tensor for name, tensor in raw.items()}
+    return config, {n: t.to(device).float() for n, t in weights.items() if not n.endswith("position_ids")}
+
+
+def add_head(weights: "dict[str, Tensor]", hidden: int, seed: int) -> None:
+    """Adds what a network lacks of a head, the pooler too, drawn as BERT's are: normal, deviation 0.02; biases 0."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    device = weights[WORDS].device
+    for name, rows in (("pooler.dense", hidden), ("classifier", 1)):
+        if f"{name}.weight" not in weights:
+            weights[f"{name}.weight"] = (torch.randn((rows, hidden), generator=generator) * 0.02).to(device)
+            weights[f"{name}.bias"] = torch.zeros(rows, device=device)
+
+
+def pack(
+    query: "Tensor",
+    query_lengths: "Tensor",
+    product: "Tensor",
+    product_lengths: "Tensor",
+    length: int,
+    special: Mapping[str, int],
+) -> Pairs:
+    """What millirank_engines.pack.pack_pairs makes, for a model with one separator, on the device at once.
+
+    Args:
+        query: int64 (n, any), the ids of each pair's query, padded.
+        query_lengths: int64 (n,).
+        product: int64 (n, any), likewise.
+        product_lengths: int64 (n,).
+        length: of the longest pair, special tokens included, or more.
+        special: the ids of cls, sep and pad.
+    """
+    import torch
+
+    at = torch.arange(length, device=query.device).expand(len(query), length)
+    start = query_lengths[:, None] + 2
+    end = start + product_lengths[:, None]
+    from_query = query.gather(1, (at - 1).clamp(0, query.shape[1] - 1))
+    from_product = product.gather(1, (at - start).clamp(0, product.shape[1] - 1))
+    ids = torch.where(at < start, from_query, from_product)
+    ids = torch.where((at == start - 1) | (at == end), special["sep"], ids)
+    ids = torch.where(at == 0, special["cls"], ids)
+    mask = at <= end
+    return Pairs(torch.where(mask, ids, special["pad"]), mask, ((at >= start) & mask).long())
+
+
+def logits(weights: "Mapping[str, Tensor]", shape: Shape, pairs: Pairs, *, train: bool = False) -> "Tensor":
+    """The score of each pair, float32 (n,); with dropout from the global generator where train."""
+    import torch
+    from torch.nn import functional as f
+
+    def linear(x: "Tensor", name: str) -> "Tensor":
+        return f.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    def norm(x: "Tensor", name: str) -> "Tensor":
+        return f.layer_norm(x, (shape.hidden,), weights[f"{name}.weight"], weights[f"{name}.bias"], shape.eps)
+
+    def drop(x: "Tensor") -> "Tensor":
+        return f.dropout(x, shape.dropout, train)
+
+    n, length = pairs.ids.shape
+    types = weights["embeddings.token_type_embeddings.weight"]
+    x = f.embedding(pairs.ids, weights[WORDS]) + weights["embeddings.position_embeddings.weight"][:length]
+    x = x + types[0] + pairs.types[:, :, None] * (types[1] - types[0])  # a lookup would add its gradient in any order
+    x = drop(norm(x, "embeddings.LayerNorm"))
+    bias = torch.zeros((n, 1, 1, length), device=x.device).masked_fill(~pairs.mask[:, None, None, :], -1e4)
+    for number in range(shape.layers):
+        layer = f"encoder.layer.{number}"
+        q, k, v = (
+            linear(x, f"{layer}.attention.self.{part}").view(n, length, shape.heads, -1).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        attention = torch.softmax(q @ k.transpose(2, 3) * q.shape[3] ** -0.5 + bias, 3)
+        mixed = (drop(attention).to(v.dtype) @ v).transpose(1, 2).reshape(n, length, shape.hidden)
+        x = norm(drop(linear(mixed, f"{layer}.attention.output.dense")) + x, f"{layer}.attention.output.LayerNorm")
+        grown = f.gelu(linear(x, f"{layer}.intermediate.dense"))
+        x = norm(drop(linear(grown, f"{layer}.output.dense")) + x, f"{layer}.output.LayerNorm")
+    pooled = drop(torch.tanh(linear(x[:, 0], "pooler.dense")))
+    return linear(pooled, "classifier")[:, 0].float()
+
+
+def save(weights: "Mapping[str, Tensor]", config: Mapping[str, Any], folder: Path) -> None:
+    """Writes config.json and model.safetensors: FP16, with Hugging Face's names, without the frozen word embeddings."""
+    from safetensors.torch import save as to_bytes
+
+    halves = {
+        name if name.startswith("classifier") else f"bert.{name}": tensor.detach().half().cpu().contiguous()
+        for name, tensor in weights.items()
+        if name != WORDS
+    }
+    (folder / "model.safetensors").write_bytes(to_bytes(halves, {"format": "pt"}))
+    written = {
+        **{k: v for k, v in config.items() if k not in {"_name_or_path", "architectures", "transformers_version"}},
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "relevance"},
+        "label2id": {"relevance": 0},
+        "num_labels": 1,
+    }
+    (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,125 @@
+"""Distils a cross-encoder from mined lists into a folder that `millirank engine build` takes.
+
+Needs torch, numpy and safetensors, and of millirank this package only: mining may have run on another machine.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from millirank_engines.base import BackendUnavailable, EngineError
+
+from . import crossencoder as net
+from .card import write_card
+from .lists import Lists
+from .trainer import Held, Settings, Tick, Trainer
+
+__all__ = ["Held", "Settings", "Tick", "distil"]
+
+CHECKPOINT = "checkpoint.pt"
+RECORD = "training.json"  # what was done and how it went; written when all else is there
+CARDED = ("catalogues", "recipe", "encoder", "held_out", "judged_queries", "word_embeddings")  # of the mined lists
+
+
+def distil(
+    work: Path,
+    init: Path,
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    device: str | None = None,
+    checkpoint_every: int = 200,
+    command: str | None = None,
+    tell: Callable[[Tick], None] = lambda tick: None,  # noqa: ARG005
+) -> list[Held]:
+    """Trains, and writes a Hugging Face folder without word embeddings, with a model card.
+
+    The same work, init and settings give the same weights on the same device, also when a run that was broken off goes
+    on from its checkpoint.
+
+    Args:
+        work: the folder that mining made.
+        init: folder of the encoder, or of a cross-encoder, to start from.
+        out: the folder to write; a finished one of the same inputs is left as it is.
+        settings: how to train.
+        device: cuda or cpu; None takes the first that is there.
+        checkpoint_every: steps.
+        command: what was typed to come here, for the model card.
+        tell: is told of every step.
+
+    Returns:
+        The held-out figures of each epoch.
+
+    Raises:
+        BackendUnavailable: if torch is missing.
+        EngineError: if work, init or out cannot be used.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise BackendUnavailable("torch", "`pip install 'millirank[train]'`") from error
+    settings = settings or Settings()
+    lists = Lists.open(work)
+    key = _key(lists, init, settings)
+    record = _record(out)
+    if record is not None:
+        if record["key"] != key:
+            raise EngineError(f"{out} holds a model of other inputs: delete it or choose another --out")
+        return [Held(**held) for held in record["held"]]
+    out.mkdir(parents=True, exist_ok=True)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no fixed order of adding
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)  # noqa: FBT003
+    try:
+        trainer = Trainer(lists, init, settings, device)
+        held = trainer.run(out / CHECKPOINT, key, checkpoint_every, tell)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    net.save(trainer.weights, trainer.config, out)
+    manifest = lists.manifest
+    template = {**manifest["template"], "product_tokens": max(settings.product_tokens)}
+    _write(out / "millirank.json", {"template": template, "word_embeddings": manifest["word_embeddings"]})
+    call = f"distil({work.name!r}, {init.name!r}, {out.name!r}, {settings})"
+    record = {
+        "key": key,
+        "command": command or call,
+        "settings": asdict(settings),
+        "held": [asdict(h) for h in held],
+        "mined": {name: manifest[name] for name in CARDED},
+        "template": template,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",
+    }
+    write_card(out, record)
+    _write(out / RECORD, record)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return held
+
+
+def _key(lists: Lists, init: Path, settings: Settings) -> str:
+    """What a run depends on, hashed."""
+    inputs = [lists.manifest["lists_sha256"], asdict(settings)]
+    try:
+        inputs += [
+            hashlib.sha256((init / file).read_bytes()).hexdigest() for file in ("config.json", "model.safetensors")
+        ]
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"{init} holds no model ({error}): name one with config.json and model.safetensors"
+        ) from error
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _record(out: Path) -> dict[str, Any] | None:
+    path = out / RECORD
+    record: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return record
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

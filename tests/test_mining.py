@@ -1,0 +1,151 @@
+"""Pseudo-queries, candidates, the teacher, and the folder that they are written to."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from millirank.errors import CatalogError
+from millirank.mining import Models, Recipe, Source, fold, mine, normal
+from millirank.mining.judged import part_of
+from millirank.mining.lexical import K1, B, Bm25
+from millirank.mining.queries import pseudo_queries
+from millirank.mining.teacher import best, candidates, z
+from millirank_engines.base import EngineError
+from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed
+
+COLOURS = ["red", "green", "blue", "black", "white"]
+KINDS = ["kettle", "toaster", "desk lamp", "office chair", "phone case"]
+TITLES = [f"Acme {kind} {colour} {size} cm" for kind in KINDS for colour in COLOURS for size in (20, 30, 40)]
+WORDS = sorted({word for title in TITLES for word in title.casefold().split()})
+RECIPE = Recipe(queries=30, each=4, pool=8)
+
+
+def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    counts = np.array([[text.casefold().split().count(word) for word in WORDS] for text in texts], np.float32)
+    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
+
+
+def ids(texts: Sequence[str]) -> list[list[int]]:
+    return [[10 + WORDS.index(word) for word in text.casefold().split() if word in WORDS] for text in texts]
+
+
+MODELS = Models(vectors, vectors, ids, "0" * 64, "uint16", {"cls": 1, "sep": 2, "pad": 0}, "tiny")
+
+
+def source(name: str = "shop") -> Source:
+    return Source(name, [f"{name}{i}" for i in range(len(TITLES))], TITLES, [f"{title} sturdy" for title in TITLES])
+
+
+def test_pseudo_queries_are_shared_by_titles_and_name_something() -> None:
+    drawn = pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
+    assert "desk lamp" not in drawn  # in 15 of 75 titles: says too little
+    assert "kettle red" in drawn
+    assert not [q for q in drawn if q.split()[0] in {"20", "cm"} and len(q.split()) == 1]
+    assert len(drawn) == len(set(drawn))
+    assert all(sum(q in title.casefold() for title in TITLES) >= 2 for q in drawn)
+
+
+def test_no_pseudo_query_is_held_out_in_any_spelling() -> None:
+    held_out = ["Kettles  RED", "lamp blue"]
+    drawn = pseudo_queries(TITLES, 1000, held_out, np.random.default_rng(0))
+    assert drawn
+    assert {normal(q) for q in drawn}.isdisjoint({"kettle red", "lamp blue"})
+    assert "kettle red" in pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
+
+
+def test_bm25_is_the_formula() -> None:
+    texts = ["red kettle", "red red chair with arms", "blue lamp"]
+    idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
+    mean = (2 + 5 + 2) / 3
+    expected = [idf * n * (K1 + 1) / (n + K1 * (1 - B + B * length / mean)) for n, length in ((1, 2), (2, 5), (0, 2))]
+    np.testing.assert_allclose(Bm25(texts).scores("red reds unknown"), np.multiply(2, expected), rtol=1e-6)
+
+
+def test_candidates_are_distinct_and_hold_the_best_of_both() -> None:
+    rng = np.random.default_rng(3)
+    bm25, dense = np.zeros(60, np.float32), rng.random(60, dtype=np.float32)
+    bm25[[7, 9]] = 2, 3
+    rows = candidates(bm25, dense, RECIPE, rng)
+    assert len(set(rows.tolist())) == RECIPE.width
+    assert {7, 9, *best(dense, 2).tolist()} <= set(rows.tolist())
+
+
+def test_best_keeps_the_order_of_rows_where_scores_tie() -> None:
+    assert best(np.array([1, 5, 5, 0, 5], np.float32), 2).tolist() == [1, 2]
+    assert best(np.array([1, 5], np.float32), 9).tolist() == [1, 0]
+    assert z(np.full(4, 2, np.float32)).tolist() == [0] * 4
+
+
+def test_mining_makes_the_same_lists_again_and_reuses_them(tmp_path: Path) -> None:
+    first, new = mine([source("a"), source("b")], MODELS, tmp_path / "one", recipe=RECIPE, hold_out=["kettle red"])
+    assert new
+    again, new = mine([source("a"), source("b")], MODELS, tmp_path / "one", recipe=RECIPE, hold_out=["kettle red"])
+    assert not new
+    other, _ = mine([source("a"), source("b")], MODELS, tmp_path / "two", recipe=RECIPE, hold_out=["kettle red"])
+    for lists in (again, other):
+        np.testing.assert_array_equal(lists.rows, first.rows)
+        np.testing.assert_array_equal(lists.targets, first.targets)
+    _, new = mine([source("a")], MODELS, tmp_path / "one", recipe=RECIPE, hold_out=["kettle red"])
+    assert new
+
+
+def test_lists_stay_within_their_catalogue_and_follow_the_teacher(tmp_path: Path) -> None:
+    lists, _ = mine([source("a"), source("b")], MODELS, tmp_path, recipe=RECIPE)
+    assert lists.rows.shape == (len(lists.query), RECIPE.width)
+    np.testing.assert_array_equal(lists.rows // len(TITLES), np.repeat(lists.source[:, None], RECIPE.width, 1))
+    assert lists.manifest["catalogues"][0]["pseudo_queries"] == (lists.source == 0).sum()
+    for query, rows, targets in zip(lists.query, lists.rows, lists.targets, strict=True):
+        shared = [len(set(lists.queries[query]) & set(lists.products[row])) for row in rows]
+        assert shared[int(targets.argmax())] == max(shared)
+
+
+def test_judged_lists_stand_behind_the_mined_ones(tmp_path: Path) -> None:
+    judgments = {"kettle": {"a0": 3, "a20": 0, "gone": 2}, "lamp": {"a1": 1, "a2": 1}}
+    lists, _ = mine([source("b"), source("a")], MODELS, tmp_path, recipe=RECIPE, judgments=judgments)
+    assert lists.kind.tolist() == [TEACHER] * (len(lists.kind) - 1) + [JUDGED]  # those rated alike teach nothing
+    n = len(TITLES)
+    assert lists.rows[-1].tolist() == [n, n + 20] + [-1] * (RECIPE.width - 2)
+    assert lists.targets[-1, :2].tolist() == [3, 0]
+    assert lists.queries[lists.query[-1]].tolist() == ids(["kettle"])[0]
+    with pytest.raises(CatalogError, match="check the ids"):
+        mine([source("b")], MODELS, tmp_path, recipe=RECIPE, judgments={"kettle": {"x": 1}})
+
+
+def test_folds_part_the_queries_whatever_their_spelling() -> None:
+    judgments = {f"query {i}": {"a": 1} for i in range(20)}
+    parts = [fold(judgments, part, 2) for part in (0, 1)]
+    assert {**parts[0], **parts[1]} == judgments
+    assert parts[0].keys().isdisjoint(parts[1])
+    assert part_of("Phone  Cases", 7) == part_of("phone case", 7)
+    with pytest.raises(CatalogError, match="part 5 of 5"):
+        fold(judgments, 5, 5)
+
+
+def test_a_catalogue_too_small_is_refused(tmp_path: Path) -> None:
+    small = Source("small", ["1"], ["kettle"], ["kettle"])
+    with pytest.raises(CatalogError, match="at least 12"):
+        mine([small], MODELS, tmp_path, recipe=RECIPE)
+
+
+def test_a_folder_without_lists_or_with_others_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="--mine-only"):
+        Lists.open(tmp_path)
+    mine([source()], MODELS, tmp_path, recipe=RECIPE)
+    changed = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**changed, "lists_sha256": "0"}))
+    with pytest.raises(EngineError, match="not the file"):
+        Lists.open(tmp_path)
+
+
+def test_packed_sequences_come_back_cut_and_padded() -> None:
+    packed = Packed.of([[5, 6, 7], [], [8]], 2, "uint16")
+    matrix, lengths = packed.padded(3)
+    assert matrix.tolist() == [[5, 6, 0], [0, 0, 0], [8, 0, 0]]
+    assert lengths.tolist() == [2, 0, 1]
+    assert [packed[i].tolist() for i in range(len(packed))] == [[5, 6], [], [8]]
+    assert replace(packed).ids.dtype == np.uint16

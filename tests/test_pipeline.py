@@ -83,6 +83,15 @@ async def test_an_encoder_fault_leaves_the_lexical_index(tmp_path: Path) -> None
     assert final.rerank_depth == 3
 
 
+async def test_an_encoder_overrun_leaves_the_lexical_index(tmp_path: Path) -> None:
+    gate = Gate()
+    with open_shop(tmp_path, encoder={"delay": gate}) as shop:
+        provisional, final = await ask(shop, "coffee", left=0.3)
+        gate.opened.set()
+    assert provisional.degraded is final.degraded is Degraded.ENCODER_OVERRUN
+    assert {TITLES[int(hit.id[1:])].split()[0] for hit in final.hits} == {"coffee"}
+
+
 async def test_a_spent_deadline_is_an_error(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         with pytest.raises(DeadlineExceeded):

@@ -22,7 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 50051  # 0 lets the system choose
     sla_ms: float = 10.0  # from arrival to the final message; 0 means no limit
-    reply_reserve_ms: float = 1.0  # kept back from the deadline for rendering and sending the final message
+    reply_reserve_ms: float = 1.0  # kept back from the deadline for rendering and sending each of the two messages
     rerank_depth: int = 50  # candidates, at most
     candidates: int = 100  # from each of the two indexes
     max_inflight: int = 256  # accepted requests at once; more are refused
@@ -44,9 +44,9 @@ class Settings:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} is {getattr(self, name)}: set it to {bound} or more")
-        if self.sla_ms and self.sla_ms <= self.reply_reserve_ms:
+        if self.sla_ms and self.sla_ms <= 2 * self.reply_reserve_ms:
             raise ConfigError(
-                f"sla_ms is {self.sla_ms}, of which reply_reserve_ms keeps {self.reply_reserve_ms}: raise sla_ms"
+                f"sla_ms is {self.sla_ms}, of which two messages keep {self.reply_reserve_ms} each: raise sla_ms"
             )
 
     @property

@@ -45,7 +45,7 @@ class Limits:
 
     candidates: int = 100  # from each of the two indexes
     rerank_depth: int = 50  # candidates, at most
-    reply_reserve: float = 0.001  # seconds kept back from the deadline for the final message
+    reply_reserve: float = 0.001  # seconds kept back from the deadline for each message
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Pipeline:
         pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
         timings = Timings(tokens=_micros(self._clock() - query.arrived))
 
-        encoded = await self._encode(tokens, query)
+        encoded, degraded = await self._encode(tokens, query)
         if encoded:
             timings = replace(timings, encode_queue=_micros(encoded.queued), encode=_micros(encoded.ran))
         found = await self._on_executor(self._find, query, encoded.vector if encoded else None)
@@ -108,7 +108,7 @@ class Pipeline:
             phase=Phase.RETRIEVED,
             hits=_hits(found.order, found.products),
             timings=replace(timings, total=self._since(query)),
-            degraded=None if encoded else Degraded.ENCODER_FAULT,
+            degraded=degraded,
             index_version=str(self._catalog.version),
             query_truncated=truncated or pair_truncated,
         )
@@ -129,19 +129,26 @@ class Pipeline:
             hits=_hits(order.head(query.limit), found.products),
             timings=replace(timings, total=self._since(query)),
             rerank_depth=len(reranked.scores) if reranked else 0,
-            degraded=answer.degraded or reason,
+            degraded=degraded or reason,
         )
 
-    async def _encode(self, tokens: Ids, query: Query) -> Encoded | None:
-        """The query's embedding; None if the encoder failed, so that the lexical index answers alone."""
+    async def _encode(self, tokens: Ids, query: Query) -> tuple[Encoded | None, Degraded | None]:
+        """The query's embedding, or why there is none and the lexical index must answer alone.
+
+        Raises:
+            DeadlineExceeded: if the deadline is spent.
+        """
+        deadline = self._before(query.deadline, replies=2)
+        if deadline is not None and deadline <= self._clock():
+            raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
         try:
-            async with asyncio.timeout(self._left(query.deadline)):
-                return await self.transport.encode(tokens, query.deadline)
+            async with asyncio.timeout(self._left(deadline)):
+                return await self.transport.encode(tokens, deadline), None
         except EngineError as error:
             log.warning("encoder: %s", error)
-            return None
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed while the query was encoded: allow more time") from error
+            return None, Degraded.ENCODER_FAULT
+        except (TimeoutError, DeadlineExceeded):
+            return None, Degraded.ENCODER_OVERRUN
 
     def _find(self, query: Query, vector: NDArray[np.float32] | None) -> Found:
         """Candidates and the products of the first ones; on the executor's thread."""
@@ -160,7 +167,7 @@ class Pipeline:
         rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if not len(rows):
             return None, None
-        deadline = None if query.deadline is None else query.deadline - self._limits.reply_reserve
+        deadline = self._before(query.deadline, replies=1)
         try:
             async with asyncio.timeout(self._left(deadline)):
                 reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline)
@@ -179,6 +186,10 @@ class Pipeline:
     async def _on_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _before(self, deadline: float | None, *, replies: int) -> float | None:
+        """The deadline less the time of the messages that are still to be sent."""
+        return None if deadline is None else deadline - replies * self._limits.reply_reserve
 
     def _left(self, deadline: float | None) -> float | None:
         return None if deadline is None else deadline - self._clock()

@@ -83,7 +83,7 @@ class Server:
         fastest = min(stack.core.encode_costs.seconds.values())
         service.promise = Promise(
             sla=settings.sla_ms / 1e3 or None,
-            least=fastest + settings.reply_reserve_ms / 1e3,
+            least=fastest + 2 * settings.reply_reserve_ms / 1e3,
             max_inflight=settings.max_inflight,
         )
         service.pipeline = stack.pipeline

@@ -25,6 +25,7 @@ class Degraded(Enum):
     DEADLINE = "no time was left for the reranker"
     RERANKER_OVERRUN = "the reranker was not done in time"
     RERANKER_FAULT = "the reranker failed"
+    ENCODER_OVERRUN = "the encoder was not done in time, so only the lexical index answered"
     ENCODER_FAULT = "the encoder failed, so only the lexical index answered"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,9 @@ def serve(
     }
     overrides = {name: value for name, value in given.items() if value is not None}
     settings = Settings.from_toml(config, overrides) if config else Settings.from_mapping(overrides)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("millirank").setLevel(logging.INFO)
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # nothing here forks once gRPC has started
 
     import uvloop
 

@@ -1,5 +1,7 @@
 """Inference engines for ranking models: built offline, sealed, only loaded when serving."""
 
+import sys
+
 from .artifact import Check, Manifest, read_manifest
 from .base import (
     ArtifactRefused,
@@ -38,3 +40,6 @@ __all__ = [
     "pair_length",
     "read_manifest",
 ]
+
+# Importing openvino forks a process that reports its use to its maker; it does without where that module is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

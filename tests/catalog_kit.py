@@ -5,10 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer as RustTokenizer
-from tokenizers.models import WordLevel
-from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import Whitespace
+from models import write_words
 
 from millirank.catalog.ingest import Models
 from millirank.catalog.rows import Row
@@ -24,12 +21,7 @@ WORDS = [f"w{number}" for number in range(400)]
 def tokenizer_file(folder: Path) -> Path:
     """A tokenizer of whole words."""
     words = ["[PAD]", "[UNK]", *COLOURS, *KINDS, *(brand.lower() for brand in BRANDS), *WORDS]
-    tokenizer = RustTokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))  # noqa: S106 - a word
-    tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Whitespace()
-    path = folder / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+    return write_words(folder, {word: number for number, word in enumerate(words)})
 
 
 def models(folder: Path, dim: int = 8, **options: Any) -> Models:

@@ -1,7 +1,7 @@
-"""Tiny random models, written as the folders that transformers and sentence-transformers write."""
+"""Tiny random models, written as the folders that transformers and sentence-transformers write, and tiny tokenizers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -196,3 +196,15 @@ def write_tokenizer(folder: Path, family: Family) -> int:
     settings["model_max_length"] = 250
     write_json(folder / "tokenizer_config.json", settings)
     return int(tokenizer.get_vocab_size())
+
+
+def write_words(folder: Path, vocabulary: Mapping[str, int]) -> Path:
+    """Writes a tokenizer of whole words in lower case, of which [UNK] is one; returns its file."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel(dict(vocabulary), unk_token="[UNK]"))  # noqa: S106 - a word
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path

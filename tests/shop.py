@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from models import write_words
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as RustTokenizer
-from tokenizers.models import WordLevel
-from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import Whitespace
 
 from millirank.core import Core, Model
 from millirank.pipeline import Limits, Pipeline
@@ -86,13 +83,7 @@ class Shop:
 
 def tokenizer_file(folder: Path) -> Path:
     words = sorted({word for title in TITLES for word in title.split()})
-    vocabulary = {"[UNK]": 100, **{word: 1000 + place for place, word in enumerate(words)}}
-    tokenizer = RustTokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - not a password
-    tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Whitespace()
-    path = folder / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+    return write_words(folder, {"[UNK]": 100, **{word: 1000 + place for place, word in enumerate(words)}})
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from models import Tiny, write_model
 from typer.testing import CliRunner
 
 from millirank.commands.engine import app
@@ -19,7 +19,7 @@ PROFILES = "1x8,2x16"
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.bert(tmp_path_factory.mktemp("source") / "shop-encoder")
+    return write_model(tmp_path_factory.mktemp("source") / "shop-encoder", Tiny())
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_matters_is_built_again(source: Path, built: Path) -> None:
 
 
 def test_a_changed_input_is_another_key(built: Path, tmp_path: Path) -> None:
-    other = tiny.bert(tmp_path / "source" / "shop-encoder", seed=1)
+    other = write_model(tmp_path / "source" / "shop-encoder", Tiny(seed=1))
     key = read_manifest(built).key
     assert "nothing was built" not in again(other, built)
     assert read_manifest(built).key != key
@@ -114,7 +114,7 @@ build_engine(sys.argv[1], Path(sys.argv[2]), task="embed", force=True, progress=
 
 def test_a_killed_build_leaves_the_old_artifact(source: Path, built: Path) -> None:
     before = state(built)
-    killed = subprocess.run([sys.executable, "-c", KILLED, source, built], check=False, capture_output=True)  # noqa: S603
+    killed = subprocess.run([sys.executable, "-c", KILLED, source, built], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(built.parent.iterdir())) == 2  # and what the dead build left
     assert state(built) == before

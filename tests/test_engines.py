@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+from models import Tiny, write_model
 
 from millirank_engines import (
     EngineError,
@@ -28,13 +28,13 @@ from millirank_engines.openvino import OpenVinoEngine, default_precision
 
 TASKS: tuple[Task, ...] = ("embed", "rerank")
 PROFILES = (Profile(1, 8), Profile(1, 16), Profile(2, 8), Profile(4, 24), Profile(8, 32))
-TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 5e-2}  # of numbers near 1
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 0.15}  # in deviations of what the reference says
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("sources")
-    return {task: tiny.bert(folder / task, cross_encoder=task == "rerank") for task in TASKS}
+    return {task: write_model(folder / task, Tiny(task=task)) for task in TASKS}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def references(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     for task in TASKS:
         export = export_model(str(sources[task]), tmp_path_factory.mktemp("onnx"), task=task)
         evaluator = ReferenceEvaluator(str(export.folder / "model.onnx"))
-        feeds = parity_feeds(export.spec, np.arange(5, len(tiny.VOCABULARY), dtype=np.int32), PROFILES)
+        feeds = parity_feeds(export.spec, np.arange(5, export.spec.vocab_size, dtype=np.int32), PROFILES)
         made[task] = (export.spec, {p: (feed, evaluator.run(None, dict(feed))[0]) for p, feed in feeds.items()})
     return made
 
@@ -66,11 +66,12 @@ def test_engines_say_what_the_reference_says(
     assert loaded.engine.profiles == PROFILES
     assert loaded.engine.name == f"openvino/{precision}"
     assert loaded.tokenizer.is_file()
+    deviation = np.concatenate([truth.ravel() for _, truth in cases.values()]).std()
     for feeds, truth in cases.values():
         (got,) = loaded.engine.infer(feeds).values()
         assert got.dtype == np.float32
         assert got.shape == truth.shape
-        np.testing.assert_allclose(got, truth, atol=TOLERANCE[precision])
+        np.testing.assert_allclose(got, truth, rtol=0, atol=TOLERANCE[precision] * deviation)
     loaded.engine.close()
 
 
@@ -91,7 +92,7 @@ def test_static_and_dynamic_models_agree_in_any_order(onnx: tuple[Path, ModelSpe
     model, spec = onnx
     make = partial(OpenVinoEngine, model, PROFILES, "fp32", threads=1)
     static, dynamic = make(static_tokens=10**6), make(static_tokens=0)
-    feeds = parity_feeds(spec, np.arange(5, 200, dtype=np.int32), PROFILES)
+    feeds = parity_feeds(spec, np.arange(5, spec.vocab_size, dtype=np.int32), PROFILES)
     for profile in (*PROFILES, *reversed(PROFILES)):
         a, b = (one.infer(feeds[profile])["embedding"] for one in (static, dynamic))
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models import Tiny, write_model
 from safetensors.numpy import load_file
-from tiny import VOCABULARY, bert
 from typer.testing import CliRunner
 
 from millirank_engines.base import EngineError, Profile
@@ -37,15 +37,16 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bert(tmp_path_factory.mktemp("models") / "encoder")
+    return write_model(tmp_path_factory.mktemp("models") / "encoder", Tiny())
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path, init: Path) -> Path:
     """Forty lists in which the product that shares the query's word is the best."""
     rng = np.random.default_rng(5)
-    words = rng.integers(5, len(VOCABULARY), 60)
-    products = [[words[i], *rng.integers(5, len(VOCABULARY), rng.integers(0, 8))] for i in range(60)]
+    vocabulary = json.loads((init / "config.json").read_text())["vocab_size"]
+    words = rng.integers(5, vocabulary, 60)
+    products = [[words[i], *rng.integers(5, vocabulary, rng.integers(0, 8))] for i in range(60)]
     asked = rng.integers(0, 60, 40)
     rows = np.array([[a, *rng.choice(np.delete(np.arange(60), a), 7, replace=False)] for a in asked], np.int32)
     targets = rng.normal(0, 0.3, rows.shape).astype(np.float32)
@@ -162,7 +163,7 @@ def test_the_network_is_berts(tmp_path: Path) -> None:
 
     from millirank_engines.build.crossencoder import Pairs, Shape, load, logits
 
-    folder = bert(tmp_path / "cross", cross_encoder=True)
+    folder = write_model(tmp_path / "cross", Tiny(task="rerank"))
     reference = BertForSequenceClassification.from_pretrained(folder, num_labels=1).eval()
     config, weights = load(folder, "cpu")
     ids = torch.randint(5, 99, (3, 11), generator=torch.Generator().manual_seed(1))

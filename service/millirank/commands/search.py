@@ -24,6 +24,7 @@ STAGES = (  # of Timings, with a colour each
     ("rerank_queue", "yellow"),
     ("rerank", "blue"),
 )
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")  # characters that would steer the terminal
 
 
 class CallFailed(MillirankError):
@@ -75,12 +76,17 @@ def view(response: search_pb2.SearchResponse, elapsed: float) -> RenderableType:
     for hit in response.hits:
         product = hit.product
         price = f"{product.price:,.2f} {product.currency}".strip() if product.HasField("price") else ""
-        table.add_row(str(hit.rank), product.title, product.brand, price, f"{hit.score:.3f}")
+        table.add_row(str(hit.rank), plain(product.title), plain(product.brand), plain(price), f"{hit.score:.3f}")
     said = "final" if final else "provisional"
     depth = f", {response.rerank_depth} reranked" if response.rerank_depth else ""
     degraded = f", degraded: {response.degraded_reason}" if response.degraded else ""
     times = f"{response.timings.total_us / 1e3:.2f} ms in the server, {elapsed * 1e3:.2f} ms for the client"
     return Group(table, Text(f"{said}{depth}{degraded}; {times}"), bar(response.timings))
+
+
+def plain(text: str) -> Text:
+    """A feed's text as it stands: neither markup nor control characters mean anything."""
+    return Text(text.translate(CONTROLS))
 
 
 def bar(timings: search_pb2.Timings) -> Text:

@@ -119,7 +119,7 @@ def test_two_runs_and_another_process_make_the_same_bytes(shop: list[dict[str, A
     assert list(products()) == shop
     script = "import test_demo_catalog; print(test_demo_catalog.digest())"
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    other = subprocess.run(  # noqa: S603  # our own interpreter and script
+    other = subprocess.run(  # our own interpreter and script
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": path},
         capture_output=True,

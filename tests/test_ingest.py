@@ -177,7 +177,7 @@ def test_a_killed_run_leaves_a_whole_snapshot_and_the_next_one_succeeds(
 ) -> None:
     out = tmp_path / "index"
     build_snapshot(out, kit.rows(kit.products(100)), kit.models(tmp_path))
-    killed = subprocess.run([sys.executable, "-c", KILL, out, Path(__file__).parent, point], check=False)  # noqa: S603 - our own script
+    killed = subprocess.run([sys.executable, "-c", KILL, out, Path(__file__).parent, point], check=False)
     assert killed.returncode == -signal.SIGKILL
     snapshot = Snapshot.open(out)
     expected = list(kit.products(100)) if serves == 1 else list(kit.products(200, 1))
@@ -198,7 +198,7 @@ def test_one_writer_at_a_time_and_the_error_names_it(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from millirank.catalog.layout import CatalogFolder\n"
         "with CatalogFolder(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True) as holder:  # noqa: S603
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(CatalogError, match=rf"pid {holder.pid}.*`kill {holder.pid}`"):

@@ -113,7 +113,7 @@ class Refusing(search_pb2_grpc.SearchServiceServicer):
 
 def test_answers_come_with_their_time_and_a_refusal_in_the_servers_words() -> None:
     server = grpc.server(ThreadPoolExecutor(1))
-    search_pb2_grpc.add_SearchServiceServicer_to_server(Refusing(), server)  # type: ignore[no-untyped-call]
+    search_pb2_grpc.add_SearchServiceServicer_to_server(Refusing(), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

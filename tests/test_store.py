@@ -91,7 +91,7 @@ def test_a_generation_used_again_is_read_anew_through_an_open_file(tmp_path: Pat
         "    assert w.generation == sys.argv[2]\n"
         "    w.add({'id': 'c', 'title': 'Third'}); w.commit()\n"
     )
-    subprocess.run([sys.executable, "-c", script, path, generation], check=True)  # noqa: S603 - our own script
+    subprocess.run([sys.executable, "-c", script, path, generation], check=True)
     new = ProductReader(path, generation)
     assert new.get(["c"]) == [{"id": "c", "title": "Third"}]
     new.close()
@@ -105,7 +105,7 @@ def test_readers_that_were_killed_do_not_use_up_the_reader_table(tmp_path: Path)
         "import os, sys; from pathlib import Path; from millirank.catalog.store import ProductReader\n"
         "r = ProductReader(Path(sys.argv[1]), sys.argv[2]); t = r._environment.begin(); os.kill(os.getpid(), 9)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", script, path, generation], check=False)  # noqa: S603 - our own script
+    killed = subprocess.run([sys.executable, "-c", script, path, generation], check=False)
     assert killed.returncode == -signal.SIGKILL
     import lmdb
 

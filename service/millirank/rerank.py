@@ -5,15 +5,13 @@ from numpy.typing import NDArray
 
 from .types import Order
 
-PRIOR_WEIGHT = 0.5  # of the prior against the reranker
-RANK_OFFSET = 60  # of the reciprocal rank: flattens the prior's head
-
 
 def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
-    """The final order: the reranked head by z(score) + 0.5 z(1 / (60 + rank)), the rest behind it as it was.
+    """The final order: the reranked head by z(score) + z(fused score), the rest behind it as it was.
 
-    The weights are those of the recipe that the reranker is trained and evaluated with; z is the standard score over
-    the head. The rest keeps the prior's distances below the head's last score, so that scores stay descending.
+    z is the standard score over the head. On Chorus and on the demo's shop the fused score itself made a better prior
+    than its reciprocal rank, and a weight of 1 was within the noise of the best. The rest keeps the prior's distances
+    below the head's last score, so that scores stay descending.
 
     Args:
         prior: n candidates in fused order.
@@ -22,7 +20,7 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
     depth = len(scores)
     if not depth:
         return prior
-    final = _standard(scores) + PRIOR_WEIGHT * _standard(1 / (RANK_OFFSET + np.arange(1, depth + 1)))
+    final = _standard(scores) + _standard(prior.scores[:depth])
     best = np.argsort(-final, kind="stable")
     tail = final[best[-1]] + (prior.scores[depth:] - prior.scores[depth - 1])
     return Order(

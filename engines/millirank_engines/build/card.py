@@ -18,7 +18,7 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
     """
     mined, settings, template = record["mined"], record["settings"], record["template"]
     recipe = mined["recipe"]
-    judged = len(mined["judged_queries"])
+    judged = mined["judged_queries"]
     catalogues = [
         f"| {c['name']} | {c['products']:,} | {c['pseudo_queries']:,} | `{c['sha256'][:16]}` |"
         for c in mined["catalogues"]
@@ -29,7 +29,6 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
         if judged
         else "No clicks, no labels and no human judgments were used."
     )
-    dense = " + ".join(template["fields"])
     lines = [
         "---",
         "license: apache-2.0",
@@ -48,14 +47,13 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
         *catalogues,
         "",
         used,
-        f"{len(mined['held_out']):,} queries were held out: no pseudo-query equals one of them.",
+        f"{mined['held_out']:,} queries were held out: no pseudo-query equals one of them.",
         "",
         "## Recipe",
         "",
         f"- Pseudo-queries: title n-grams of 1 to 3 words; {recipe['each']} products each from BM25, from dense",
         "  retrieval and at random.",
-        f"- Teacher: z(dense, {dense}) + {recipe['title_weight']:g} z(dense, title)",
-        f"  + {recipe['bm25_weight']:g} z(BM25).",
+        f"- Teacher: z(dense) + {recipe['bm25_weight']:g} z(BM25), both over {' + '.join(template['fields'])}.",
         f"- Listwise KL at temperature {settings['temperature']:g}, {settings['epochs']} epochs, AdamW, learning rate",
         f"  {settings['lr']:g}, {settings['lists']} lists of at most {settings['candidates']} products a step;",
         f"  limit of a product's tokens: {' or '.join(map(str, settings['product_tokens']))}.",

@@ -22,7 +22,8 @@ __all__ = ["Held", "Settings", "Tick", "distil"]
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "training.json"  # what was done and how it went; written when all else is there
-CARDED = ("catalogues", "recipe", "encoder", "held_out", "judged_queries", "word_embeddings")  # of the mined lists
+CARDED = ("catalogues", "recipe", "encoder", "word_embeddings")  # of the mined lists
+COUNTED = ("held_out", "judged_queries")  # the queries themselves may not be ours to publish
 
 
 def distil(
@@ -82,7 +83,7 @@ def distil(
         torch.use_deterministic_algorithms(before)
     net.save(trainer.weights, trainer.config, out)
     manifest = lists.manifest
-    template = {**manifest["template"], "product_tokens": max(settings.product_tokens)}
+    template = {**manifest["template"], "product_tokens": settings.served_tokens}
     _write(out / "millirank.json", {"template": template, "word_embeddings": manifest["word_embeddings"]})
     call = f"distil({work.name!r}, {init.name!r}, {out.name!r}, {settings})"
     record = {
@@ -90,7 +91,7 @@ def distil(
         "command": command or call,
         "settings": asdict(settings),
         "held": [asdict(h) for h in held],
-        "mined": {name: manifest[name] for name in CARDED},
+        "mined": {name: manifest[name] for name in CARDED} | {name: len(manifest[name]) for name in COUNTED},
         "template": template,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",

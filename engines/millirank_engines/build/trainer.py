@@ -31,13 +31,14 @@ class Settings:
     """How to train; the defaults are those that the shipped reranker was trained with."""
 
     epochs: int = 3  # over the mined lists
-    lr: float = 5e-5
+    lr: float = 1e-4
     judged_epochs: int = 2  # afterwards, where there are judgments
     judged_lr: float = 2e-5
     judged_repeats: int = 8  # of each judged list in such an epoch, beside as many mined lists
     lists: int = 16  # a step
-    candidates: int = 48  # of a list, at most; the first of each list are drawn anew for every epoch
-    product_tokens: tuple[int, ...] = (48,)  # a limit is drawn for each step, so that one model serves several
+    candidates: int = 24  # of a list, at most; the first of each list are drawn anew for every epoch
+    product_tokens: tuple[int, ...] = (24, 32, 48)  # a limit is drawn for each step, so that one model serves several
+    served_tokens: int = 32  # of a product: the limit that the trained model is served with
     temperature: float = 1.0
     warmup: float = 0.06  # part of the steps
     decay: float = 0.01  # of weights that are no bias and no norm

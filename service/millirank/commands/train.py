@@ -43,7 +43,7 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     ] = "0/1",
     queries: Annotated[int, typer.Option(min=10, help="Pseudo-queries over all catalogues.")] = Recipe.queries,
     epochs: Annotated[int, typer.Option(min=1, help="Over what was mined.")] = 3,
-    lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 5e-5,
+    lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Of mining and training.")] = Recipe.seed,
     device: Annotated[str | None, typer.Option(help="cuda or cpu.  [default: cuda where there is one]")] = None,
     init: Annotated[str | None, typer.Option(help="The model to start from.  [default: the index's encoder]")] = None,

@@ -151,7 +151,6 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         catalogue = Searchable(
             Bm25(source.texts),
             _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
-            _encoded(source.titles, models.product_vectors, f"encode titles of {source.name}", step),
         )
         vectors = _encoded(mine_now, models.query_vectors, f"encode queries for {source.name}", step)
         step(f"mine {source.name}", 0, len(mine_now))

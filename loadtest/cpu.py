@@ -25,7 +25,7 @@ from millirank.v1 import search_pb2, search_pb2_grpc
 from millirank_engines import open_engine
 from millirank_engines.pack import pack_sequences
 
-ROUNDS = 60  # measured runs of each shape, interleaved
+ROUNDS = 20  # measured runs of each shape, interleaved
 STAGES = ("tokens", "encode_queue", "encode", "retrieve", "render", "rerank_queue", "rerank", "total")
 NOTES = (
     "One noisy shared machine: neighbours come and go, so compare inside a table only. Shapes run interleaved, in",

@@ -104,7 +104,7 @@ def open_shop(
     packed = (pack_sequences([products[row]], Profile(1, 16), embed.spec) for row in range(len(TITLES)))
     vectors = np.concatenate([embed.infer(feeds)["embedding"] for feeds in packed])
     core = Core(Model(embed, embed.spec), Model(rerank, rerank.spec))
-    core.warm_up(rounds=1)
+    core.warm_up(rounds=1, idle=0)
     core.snapshots[products.version] = products
     for engine, behaviour in ((embed, encoder), (rerank, reranker)):
         engine.calls = 0

@@ -44,7 +44,7 @@ def a_core(
     embed = encoder or FakeEngine(task="embed", profiles=PROFILES)
     rank = reranker or FakeEngine(task="rerank", profiles=PROFILES)
     core = Core(Model(embed, embed.spec), Model(rank, rank.spec), clock=clock or Clock())
-    core.warm_up(rounds=1)
+    core.warm_up(rounds=1, idle=0)
     core.snapshots[1] = Tokens()
     embed.calls = rank.calls = 0
     return core

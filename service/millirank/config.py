@@ -1,5 +1,6 @@
 """Settings of the service: frozen, parsed once, unknown keys refused."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 from .errors import ConfigError
 
+LAST_PORT = 65535
 MAX_LIMIT = 100  # hits a request; part of the contract
 MAX_QUERY_CHARACTERS = 1000  # part of the contract
 MAX_BATCH_QUERIES = 100  # queries a BatchSearch; part of the contract
@@ -22,7 +24,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 50051  # 0 lets the system choose
     sla_ms: float = 10.0  # from arrival to the final message; 0 means no limit
-    reply_reserve_ms: float = 1.0  # kept back from the deadline for rendering and sending each of the two messages
+    reply_reserve_ms: float = 1.5  # kept back from the deadline for rendering and sending each of the two messages
     rerank_depth: int = 50  # candidates, at most
     candidates: int = 100  # from each of the two indexes
     max_inflight: int = 256  # accepted requests at once; more are refused
@@ -44,6 +46,8 @@ class Settings:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} is {getattr(self, name)}: set it to {bound} or more")
+        if self.port > LAST_PORT:
+            raise ConfigError(f"port is {self.port}: set it to {LAST_PORT} or less")
         if self.sla_ms and self.sla_ms <= 2 * self.reply_reserve_ms:
             raise ConfigError(
                 f"sla_ms is {self.sla_ms}, of which two messages keep {self.reply_reserve_ms} each: raise sla_ms"
@@ -97,7 +101,7 @@ def _parsed(name: str, value: Any) -> Any:  # noqa: ANN401 - checks what comes f
         if isinstance(value, str):
             return value
         raise ConfigError(f"host is {value!r}: give a name or an address")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{name} is {value!r}: give a number")
     if name in _FLOATS:
         return float(value)

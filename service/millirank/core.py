@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
+from millirank_engines.base import Engine, EngineError, EngineFailed, Profile
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 
@@ -143,28 +143,32 @@ class Core:
         self._stopping = False
         self._thread: threading.Thread | None = None
 
-    def warm_up(self, rounds: int = 10, budget: float = 2.0) -> None:
+    def warm_up(self, rounds: int = 5, budget: float = 2.0, idle: float = 0.01) -> None:
         """Runs every profile of both engines, interleaved, and measures what each costs (its 90th percentile).
+
+        Each run comes after a pause, because that is how a query finds a server that is not busy: with caches that
+        others have used meanwhile and cores that sleep. On two shared cores such a run takes 1.3 to 1.8 times as long
+        as one of many in a row.
 
         Args:
             rounds: measured runs of each profile at most, after one that is not measured.
             budget: seconds for the measured runs of one engine, shared evenly by its profiles; each has at least one.
+            idle: seconds of pause before each measured run.
         """
-        self.encode_costs = self._measured(self.encoder, rounds, budget)
-        self.rerank_costs = self._measured(self.reranker, rounds, budget)
+        self.encode_costs = self._measured(self.encoder, rounds, budget, idle)
+        self.rerank_costs = self._measured(self.reranker, rounds, budget, idle)
 
-    def _measured(self, model: Model, rounds: int, budget: float) -> CostTable:
-        feeds: dict[Profile, Tensors] = {}
-        for profile in model.engine.profiles:
-            tokens = np.full(profile.length, model.spec.sep_id)
-            feeds[profile] = pack_sequences([tokens] * profile.batch, profile, model.spec)
-            model.engine.infer(feeds[profile])
-        seconds: dict[Profile, list[float]] = {profile: [] for profile in feeds}
+    def _measured(self, model: Model, rounds: int, budget: float, idle: float) -> CostTable:
+        texts = {p: [np.full(p.length, model.spec.sep_id)] * p.batch for p in model.engine.profiles}
+        for profile, sequences in texts.items():
+            model.engine.infer(pack_sequences(sequences, profile, model.spec))
+        seconds: dict[Profile, list[float]] = {profile: [] for profile in texts}
         for _ in range(rounds):
-            for profile, tensors in feeds.items():
-                if sum(seconds[profile]) < budget / len(feeds):
+            for profile, sequences in texts.items():
+                if sum(seconds[profile]) < budget / len(texts):
+                    time.sleep(idle)
                     start = self._clock()
-                    model.engine.infer(tensors)
+                    model.engine.infer(pack_sequences(sequences, profile, model.spec))
                     seconds[profile].append(self._clock() - start)
         return CostTable({profile: float(np.quantile(runs, 0.9)) for profile, runs in seconds.items()})
 

@@ -26,12 +26,14 @@ def read_judgments(path: Path) -> Judgments:
     """
     judged: dict[str, dict[str, int]] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 judged.setdefault(row["query"], {})[row["docid"]] = int(row["rating"])
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         fix = f"give a UTF-8 CSV file with the columns {','.join(_COLUMNS)} and whole ratings"
         raise CatalogError(f"{path} holds no judgments ({type(error).__name__}: {error}): {fix}") from error
+    if not any(grade > 0 for grades in judged.values() for grade in grades.values()):
+        raise CatalogError(f"{path} rates no product above 0: there is nothing to score against, add right answers")
     return judged
 
 

@@ -44,7 +44,7 @@ def evaluate(
     console = Console()
     console.print(table(scores, judged, depth))
     difference = compare(scores["reranked"], scores[against], "ndcg@10")
-    console.print(told(difference, "reranked", against))
+    console.print(told(difference, "reranked", against), markup=False)
     if out:
         out.write_text(json.dumps(figures(scores, difference, against), indent=2) + "\n", encoding="utf-8")
     console.print(f"{len(judged)} queries in {time.monotonic() - start:.1f} s", style="dim")
@@ -71,15 +71,17 @@ def _ids(stack: Stack, rows: Rows) -> list[str]:
 def table(scores: dict[str, Scores], judged: Judgments, depth: int) -> Table:
     """A row a configuration, a column a measure, with 95 % intervals."""
     count = sum(len(grades) for grades in judged.values())
-    made = Table(title=f"{len(judged)} queries, {count} judgments, depth {depth}; 95 % bootstrap intervals")
+    scored = len(next(iter(scores.values())).queries)
+    title = f"{scored} of {len(judged)} queries (the others have no right answer), {count} judgments, depth {depth}"
+    made = Table(title=f"{title}; 95 % bootstrap intervals")
     made.add_column("order")
     for measure in MEASURES:
         made.add_column(measure, justify="right")
-    for name, scored in scores.items():
+    for name, one in scores.items():
         cells = []
         for measure in MEASURES:
-            low, high = scored.interval(measure)
-            cells.append(f"{scored.mean(measure):.3f} [dim]({low:.3f} to {high:.3f})[/]")
+            low, high = one.interval(measure)
+            cells.append(f"{one.mean(measure):.3f}\n[dim]{low:.3f} to {high:.3f}[/]")
         made.add_row(name, *cells)
     return made
 

@@ -37,9 +37,7 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return (
-        f"{os.cpu_count()} cores, {name}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
+    return f"{os.cpu_count()} cores, {name}, {platform.system()}, Python {platform.python_version()}"
 
 
 def commit() -> str:

@@ -72,7 +72,8 @@ def table(scores: dict[str, Scores], judged: Judgments, depth: int) -> Table:
     """A row a configuration, a column a measure, with 95 % intervals."""
     count = sum(len(grades) for grades in judged.values())
     scored = len(next(iter(scores.values())).queries)
-    title = f"{scored} of {len(judged)} queries (the others have no right answer), {count} judgments, depth {depth}"
+    left_out = f" of {len(judged)}, the others have no right answer" if scored < len(judged) else ""
+    title = f"{scored} queries{left_out}, {count} judgments, depth {depth}"
     made = Table(title=f"{title}; 95 % bootstrap intervals")
     made.add_column("order")
     for measure in MEASURES:

@@ -73,12 +73,16 @@ def page(title: str, notes: Iterable[str], result: dict[str, object], rows: Sequ
     for row in rows:
         sections.setdefault(row.case.rpartition("/")[0] or row.case, []).append(row)
     for section, members in sections.items():
-        metrics = list(dict.fromkeys(f"{row.metric} ({row.unit})" for row in members))
+        metrics = list(dict.fromkeys(_column(row) for row in members))
         cases: dict[str, dict[str, float]] = {}
         for row in members:
-            cases.setdefault(row.case.rpartition("/")[2], {})[f"{row.metric} ({row.unit})"] = row.value
+            cases.setdefault(row.case.rpartition("/")[2], {})[_column(row)] = row.value
         lines += ["", f"## {section}", "", f"| case | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
         for case, values in cases.items():
             cells = [f"{values[metric]:.4g}" if metric in values else "" for metric in metrics]
             lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _column(row: Row) -> str:
+    return f"{row.metric} ({row.unit})" if row.unit else row.metric

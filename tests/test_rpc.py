@@ -253,6 +253,27 @@ async def test_starting_and_draining_are_unavailable(tmp_path: Path) -> None:
     assert found["google.rpc.ErrorInfo"].reason == "NOT_SERVING"
 
 
+async def test_a_batch_is_not_over_before_its_last_answer_is_written(tmp_path: Path) -> None:
+    reading = asyncio.Event()
+
+    class SlowReader:
+        def time_remaining(self) -> None:
+            return None
+
+        async def write(self, _: object) -> None:
+            await reading.wait()
+
+    data = search_pb2.BatchSearchRequest(requests=[Request(query="coffee")] * 3).SerializeToString()
+    async with open_service(tmp_path) as (_, service, _):
+        call = asyncio.create_task(service.batch_search(data, SlowReader()))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        drained = asyncio.create_task(service.idle())
+        await asyncio.wait([drained], timeout=0.3)  # time enough for the queries to end
+        assert not drained.done()
+        reading.set()
+        await asyncio.gather(call, drained)
+
+
 async def test_an_unforeseen_exception_tells_the_client_nothing_of_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

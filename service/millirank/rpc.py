@@ -9,7 +9,7 @@ import logging
 import time
 import unicodedata
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -55,8 +55,9 @@ class SearchService:
         self.pipeline: Pipeline | None = None
         self.promise = Promise()
         self.inflight = 0  # accepted queries that have not ended
+        self._calls = 0  # whose answers are not all written
         self._draining = False
-        self._ended = asyncio.Event()  # set whenever an accepted query ends
+        self._ended = asyncio.Event()  # set whenever a call ends
         self._clock = clock
 
     def drain(self) -> None:
@@ -64,17 +65,27 @@ class SearchService:
         self._draining = True
 
     async def idle(self) -> None:
-        """Returns when no accepted query runs."""
-        while self.inflight:
+        """Returns when no accepted query runs and every answer is written."""
+        while self._calls:
             self._ended.clear()
             await self._ended.wait()
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            self._ended.set()
 
     async def search(self, data: bytes, context: Context) -> None:
         """Serves Search."""
         arrived = self._clock()
         try:
             query = query_from_proto(_parsed(data, search_pb2.SearchRequest), arrived, self._deadline(arrived, context))
-            await self._answer(query, context.write)
+            with self._call():
+                await self._answer(query, context.write)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
             await abort(context, error)
 
@@ -104,10 +115,11 @@ class SearchService:
             await asyncio.gather(*(one(index, request) for index, request in enumerate(requests)))
             answers.put_nowait(None)
 
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(every())
-            while (answer := await answers.get()) is not None:
-                await context.write(answer)
+        with self._call():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(every())
+                while (answer := await answers.get()) is not None:
+                    await context.write(answer)
 
     async def rerank(self, _data: bytes, context: Context) -> NoReturn:
         """Will serve Rerank."""
@@ -129,7 +141,6 @@ class SearchService:
                     await send(proto_from_ranking(ranking, query.id))
         finally:
             self.inflight -= 1
-            self._ended.set()
 
     def _admitted(self, query: Query) -> Pipeline:
         if self._draining:

@@ -18,7 +18,7 @@ from .stack import Stack
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
-LAST_CALLS = 0.1  # seconds in which calls that raced with the drain still arrive, to be told UNAVAILABLE
+LAST_CALLS = 0.1  # seconds for calls that raced with the drain to be told UNAVAILABLE, then for statuses to leave
 log = logging.getLogger(__name__)
 
 
@@ -61,7 +61,7 @@ class Server:
             async with asyncio.timeout(self.settings.drain_seconds):
                 await self._service.idle()
         except TimeoutError:
-            log.warning("%d queries were still running after drain_seconds", self._service.inflight)
+            log.warning("calls were cut off after %g s: raise drain_seconds", self.settings.drain_seconds)
         await self._stop()
 
     def _bind(self) -> None:
@@ -93,7 +93,7 @@ class Server:
             await self._health.set(service, SERVING if serving else NOT_SERVING)
 
     async def _stop(self) -> None:
-        await self._server.stop(grace=None)
+        await self._server.stop(LAST_CALLS)
         if self.stack is not None:
             await asyncio.to_thread(self.stack.close)
 

@@ -1,5 +1,6 @@
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,19 @@ async def test_a_taken_port_is_refused_with_the_way_out(tiny_index: Path) -> Non
         with pytest.raises(ConfigError, match="choose another --port"):
             async with Server(Settings(index=tiny_index, port=first.port)):
                 pass
+
+
+async def test_an_ipv6_address_is_served(tiny_index: Path) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1: {error}")
+    async with (
+        Server(Settings(index=tiny_index, host="::1", port=0)) as server,
+        grpc.aio.insecure_channel(f"[::1]:{server.port}") as channel,
+    ):
+        assert await health(channel, SERVICE) == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_folder_without_engines_or_snapshot_is_refused(tmp_path: Path, tiny_index: Path) -> None:

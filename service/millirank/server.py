@@ -26,7 +26,7 @@ class Server:
     """A server from bind to drain: `async with Server(settings) as server: …` is SERVING inside the block.
 
     Raises:
-        ConfigError: if the port is taken.
+        ConfigError: if the address cannot be bound.
         ArtifactRefused: if an engine must not be loaded here.
         CatalogError: if the snapshot must not be.
     """
@@ -70,11 +70,13 @@ class Server:
         reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, self._server)  # type: ignore[no-untyped-call]
         self._server.add_generic_rpc_handlers((_reflection_v1(reflector),))
-        address = f"{self.settings.host}:{self.settings.port}"
+        host = self.settings.host
+        address = f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}"  # IPv6
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigError(f"{address} cannot be bound: stop what listens there or choose another --port") from error
+            fix = "stop what listens there, choose another --port, or name an address of this machine with --host"
+            raise ConfigError(f"{address} cannot be bound: {fix}") from error
 
     def _load(self) -> None:
         """Loads and warms everything, then lets queries in."""

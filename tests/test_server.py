@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import signal
 import socket
 import subprocess
@@ -8,9 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from millirank.commands import doctor
 from millirank.commands.demo import free_port, server
 from millirank.config import Settings
 from millirank.errors import CatalogError, ConfigError
@@ -152,3 +155,13 @@ def test_doctor_finds_the_index(tiny_index: Path) -> None:
     done = run("doctor", "--index", str(tiny_index))
     assert "300 products" in done.stdout
     assert "openvino" in done.stdout
+
+
+def test_doctor_shows_a_fix_as_it_must_be_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-package": "to train: pip install 'millirank[train]'"})
+    monkeypatch.setenv("COLUMNS", "200")
+    with contextlib.suppress(typer.Exit):
+        doctor.doctor()
+    assert "pip install 'millirank[train]'" in capsys.readouterr().out

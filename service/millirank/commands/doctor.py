@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from millirank.catalog.snapshot import Snapshot
 from millirank.errors import MillirankError
@@ -58,7 +59,7 @@ def doctor(
     table = Table("what", "found", "fix")
     for finding in findings:
         colour = "green" if not finding.fix else "red" if finding.needed else "yellow"
-        table.add_row(finding.name, f"[{colour}]{finding.found}[/]", finding.fix)
+        table.add_row(finding.name, Text(finding.found, style=colour), Text(finding.fix))
     Console().print(table)
     if any(finding.fix and finding.needed for finding in findings):
         raise typer.Exit(1)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from millirank.core import Core, Encoded, EncodeJob, Model, Reranked, RerankJob
 from millirank.errors import DeadlineExceeded, Unavailable
-from millirank_engines.base import EngineFailed, Profile
+from millirank_engines.base import EngineFailed, Profile, Tensors
 from millirank_engines.fake import FakeEngine
 
 PROFILES = (Profile(1, 16), Profile(4, 16), Profile(16, 16), Profile(16, 64))
 Answer = Encoded | Reranked | Exception
+Infer = Callable[[Tensors], dict[str, NDArray[np.float32]]]
 
 
 class Tokens:
@@ -127,6 +128,26 @@ def test_an_engine_that_fails_fails_its_batch_and_no_other() -> None:
         core.submit(EncodeJob(answers.append, None, np.array([5])))
         core.step()
     assert [type(answer) for answer in answers] == [EngineFailed, Encoded]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_output_that_is_no_number_is_an_engine_fault(value: float) -> None:
+    core = a_core()
+    for model, output in ((core.encoder, "embedding"), (core.reranker, "score")):
+        infer = model.engine.infer
+
+        def spoilt(feeds: Tensors, infer: Infer = infer, output: str = output) -> dict[str, NDArray[np.float32]]:
+            values = infer(feeds)[output]
+            values[0] = value
+            return {output: values}
+
+        model.engine.infer = spoilt  # type: ignore[method-assign]
+    answers: list[Answer] = []
+    core.submit(EncodeJob(answers.append, None, np.array([5])))
+    core.submit(RerankJob(answers.append, None, np.array([1003]), rows(4), 1))
+    step_all(core)
+    assert [type(answer) for answer in answers] == [EngineFailed] * 2
+    assert all("--precision fp32" in str(answer) for answer in answers)
 
 
 def test_what_still_waits_at_the_end_is_told() -> None:

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank_engines.base import Engine, EngineError, EngineFailed, Profile
+from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 
@@ -238,7 +238,7 @@ class Core:
         vectors: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(jobs)
         for chunk in self.encode_costs.plan(np.array([job.length for job in jobs])):
             feeds = pack_sequences([ids[i] for i in chunk.members], chunk.profile, self.encoder.spec)
-            embedding = self.encoder.engine.infer(feeds)["embedding"]
+            embedding = _finite(self.encoder.engine, "embedding", feeds)
             for i, vector in zip(chunk.members, embedding, strict=False):  # the rest of the batch is padding
                 vectors[i] = vector
         ran = self._clock() - start
@@ -256,13 +256,24 @@ class Core:
             for chunk in self.rerank_costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])):
                 queries = [pairs[i][0].query for i in chunk.members]
                 feeds = pack_pairs(queries, [products[i] for i in chunk.members], chunk.profile, self.reranker.spec)
-                scores[list(chunk.members)] = self.reranker.engine.infer(feeds)["score"][: len(chunk.members)]
+                scores[list(chunk.members)] = _finite(self.reranker.engine, "score", feeds)[: len(chunk.members)]
         ran = self._clock() - start
         ends = np.cumsum([min(depth, job.sequences) for job in jobs])
         return [
             Reranked(own, start - job.submitted, ran)
             for job, own in zip(jobs, np.split(scores, ends[:-1]), strict=True)
         ]
+
+
+def _finite(engine: Engine, output: str, feeds: Tensors) -> NDArray[np.float32]:
+    """An engine's output; what is not a number would be ranked like one."""
+    values = engine.infer(feeds)[output]
+    if not np.isfinite(values).all():
+        raise EngineFailed(
+            f"{engine.name} gave a {output} that is not finite: hold it to its reference with "
+            f"`millirank engine verify`, and if it fails build it again with `--precision fp32`"
+        )
+    return values
 
 
 _STOPPED = "the core has stopped: send the request to another server"

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millirank.sla import CostTable
+from millirank.sla import AT_ONCE, CostTable
 from millirank_engines.base import Profile
 
 
@@ -42,6 +42,14 @@ def test_requests_share_the_budget() -> None:
 def test_no_request_needs_no_depth() -> None:
     assert table().depth_that_fits([], budget=1.0) == 0
     assert table().plan(np.array([], np.int64)) == []
+
+
+def test_more_sequences_than_were_solved_for_are_planned_all_the_same() -> None:
+    lengths = np.full(3 * AT_ONCE + 7, 20)
+    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
+    assert costs.depth_that_fits([lengths], budget=7.0 * 100) == 800
+    chunks = costs.plan(lengths)
+    assert sorted(i for chunk in chunks for i in chunk.members) == list(range(len(lengths)))
 
 
 @given(st.lists(st.integers(1, 90), max_size=80))

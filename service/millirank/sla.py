@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import Profile
 
-MAX_SEQUENCES = 512  # that a cost table plans for at once
+AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,28 @@ class Chunk:
 
     profile: Profile
     members: tuple[int, ...]  # positions in the lengths that were planned
+
+
+class _Cover:
+    """The cheapest way to run n sequences of one length, for n from 0 to as many as were asked for.
+
+    Args:
+        usable: profiles that hold that length, and their seconds.
+    """
+
+    def __init__(self, usable: Mapping[Profile, float]) -> None:
+        self._usable = sorted(usable.items(), key=lambda item: item[1])
+        self.cost: list[float] = [0.0]  # seconds, by n
+        self.first: list[Profile | None] = [None]  # the first call to make, by n
+
+    def solve(self, n: int) -> None:
+        """Lets cost and first reach n."""
+        for m in range(len(self.cost), n + 1):
+            cost, profile = min(
+                ((seconds + self.cost[max(0, m - p.batch)], p) for p, seconds in self._usable), key=lambda x: x[0]
+            )
+            self.cost.append(cost)
+            self.first.append(profile)
 
 
 class CostTable:
@@ -29,18 +51,12 @@ class CostTable:
     def __init__(self, seconds: Mapping[Profile, float]) -> None:
         self.seconds = dict(seconds)
         self.edges = sorted({profile.length for profile in seconds})  # tokens
-        self._cover = {edge: self._covering(edge) for edge in self.edges}
+        self._covers = [_Cover({p: cost for p, cost in seconds.items() if p.length >= edge}) for edge in self.edges]
+        self._solve(AT_ONCE)
 
-    def _covering(self, edge: int) -> tuple[list[float], list[Profile | None]]:
-        """For n = 0 … MAX_SEQUENCES of up to edge tokens: the least cost, and the first call to make."""
-        usable = sorted((p for p in self.seconds if p.length >= edge), key=lambda p: self.seconds[p])
-        best: list[float] = [0.0]
-        first: list[Profile | None] = [None]
-        for n in range(1, MAX_SEQUENCES + 1):
-            cost, profile = min(((self.seconds[p] + best[max(0, n - p.batch)], p) for p in usable), key=lambda x: x[0])
-            best.append(cost)
-            first.append(profile)
-        return best, first
+    def _solve(self, n: int) -> None:
+        for cover in self._covers:
+            cover.solve(n)
 
     def bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
         """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
@@ -49,10 +65,11 @@ class CostTable:
     def _cuts(self, counts: Sequence[int]) -> tuple[float, list[tuple[int, int]]]:
         """The cheapest way to run counts[e] sequences of each edge: its cost, and the spans of edges run as one."""
         last = len(self.edges)
+        self._solve(sum(counts))
         best: list[float] = [0.0]
         start: list[int] = [0]
         for end in range(1, last + 1):
-            cover = self._cover[self.edges[end - 1]][0]
+            cover = self._covers[end - 1].cost
             total, choice, cost = 0, 0, float("inf")
             for begin in range(end - 1, -1, -1):
                 total += counts[begin]
@@ -76,7 +93,7 @@ class CostTable:
         """The engine calls that score sequences of these lengths at the least cost.
 
         Args:
-            lengths: tokens of each sequence, shape (n,), n at most MAX_SEQUENCES.
+            lengths: tokens of each sequence, shape (n,).
 
         Returns:
             Chunks whose members are a partition of range(n).
@@ -86,7 +103,7 @@ class CostTable:
         chunks = []
         for begin, end in self._cuts(counts)[1]:
             members = np.flatnonzero((buckets >= begin) & (buckets < end)).tolist()
-            first = self._cover[self.edges[end - 1]][1]
+            first = self._covers[end - 1].first
             while members:
                 profile = first[len(members)]
                 assert profile is not None  # noqa: S101 - n >= 1 always has a first call

@@ -75,6 +75,17 @@ async def test_without_time_to_rerank_the_order_is_provisional(tmp_path: Path) -
     assert final.degraded is Degraded.DEADLINE
 
 
+async def test_a_client_that_reads_slowly_costs_the_reranker_its_time(tmp_path: Path) -> None:
+    with open_shop(tmp_path) as shop:
+        now = time.monotonic()
+        answers = shop.pipeline.search(Query("coffee", deadline=now + 30, arrived=now))
+        await anext(answers)
+        shop.pipeline._clock = lambda: now + 31  # by which the first message has left
+        final = await anext(answers)
+        assert shop.reranker.calls == 0
+    assert final.degraded is Degraded.DEADLINE  # it was never asked, so it overran nothing
+
+
 async def test_an_encoder_fault_leaves_the_lexical_index(tmp_path: Path) -> None:
     with open_shop(tmp_path, encoder={"fail": lambda _: True}) as shop:
         provisional, final = await ask(shop, "coffee")

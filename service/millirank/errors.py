@@ -6,7 +6,6 @@ MillirankError                INTERNAL
 ├── Overloaded                RESOURCE_EXHAUSTED   could be met on an idle server, not now
 ├── DeadlineExceeded          DEADLINE_EXCEEDED    spent, or too short even for an idle server
 ├── Unavailable               UNAVAILABLE          starting or draining
-├── PipelineFailed            INTERNAL             neither index could answer
 ├── CatalogError              offline              a catalogue or snapshot that cannot be used
 └── ConfigError               offline              a setting that is wrong or unknown
 """
@@ -67,12 +66,6 @@ class Unavailable(MillirankError):
 
     status = "UNAVAILABLE"
     reason = "NOT_SERVING"
-
-
-class PipelineFailed(MillirankError):
-    """Neither index could answer."""
-
-    reason = "PIPELINE_FAILED"
 
 
 class CatalogError(MillirankError):

@@ -93,7 +93,7 @@ class Pipeline:
 
         Raises:
             DeadlineExceeded: if there was no time even for the provisional order.
-            PipelineFailed: if neither index could answer.
+            Unavailable: if the core has stopped.
         """
         tokens, truncated = self._encoder_tokens.query(query.text)
         pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
@@ -168,6 +168,8 @@ class Pipeline:
         if not len(rows):
             return None, None
         deadline = self._before(query.deadline, replies=1)
+        if deadline is not None and deadline <= self._clock():
+            return None, Degraded.DEADLINE
         try:
             async with asyncio.timeout(self._left(deadline)):
                 reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline)

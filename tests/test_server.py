@@ -49,6 +49,53 @@ async def test_a_server_serves_searches_health_and_reflection(tiny_index: Path) 
             assert SERVICE in await listed(channel, version)
 
 
+HOSTILE = (
+    "\x00red\x07\x1b[31m kettle\x7f",
+    "غلاية حمراء",
+    "a\u0301\u200d\u202e kettle",
+    "🦊" * 1000,
+    "語" * 1000,
+    '"(red OR *:* AND ~ kettle^9 title:[a TO z]',
+    "\u200b",
+)
+
+
+async def test_hostile_text_is_answered_by_the_real_indexes_and_models(tiny_index: Path) -> None:
+    async with (
+        Server(Settings(index=tiny_index, port=0, sla_ms=0)) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        requests = [search_pb2.SearchRequest(query=query, rerank_depth=2**32 - 1) for query in HOSTILE]
+        for request in requests:
+            provisional, final = [response async for response in stub.Search(request)]
+            assert len({hit.id for hit in final.hits}) == len(provisional.hits) == 10
+            assert not final.degraded
+        requests += [search_pb2.SearchRequest(), search_pb2.SearchRequest(query="kettle", limit=101)]
+        requests += [search_pb2.SearchRequest(query="kettle", explain=True)]
+        answers = [a async for a in stub.BatchSearch(search_pb2.BatchSearchRequest(requests=requests))]
+    refused = {answer.index: answer.error.code for answer in answers if answer.HasField("error")}
+    invalid, unserved = grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.UNIMPLEMENTED.value[0]
+    assert refused == {len(HOSTILE): invalid, len(HOSTILE) + 1: invalid, len(HOSTILE) + 2: unserved}
+    assert len(answers) == 2 * len(HOSTILE) + len(refused)
+
+
+async def test_a_promise_that_this_machine_cannot_keep_is_told(
+    tiny_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(index=tiny_index, port=0, sla_ms=0.0001, reply_reserve_ms=0)
+    async with (
+        Server(settings) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Search(search_pb2.SearchRequest(query="kettle")).read()
+    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "every query will be refused" in caplog.text
+    assert "--sla-ms is 0.0001: raise it" in caplog.text
+
+
 async def listed(channel: grpc.aio.Channel, version: str) -> list[str]:
     """The services that reflection names."""
     call: Any = channel.stream_stream(

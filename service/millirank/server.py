@@ -83,11 +83,18 @@ class Server:
         settings, service = self.settings, self._service
         stack = self.stack = Stack(settings)
         fastest = min(stack.core.encode_costs.seconds.values())
-        service.promise = Promise(
+        promise = service.promise = Promise(
             sla=settings.sla_ms / 1e3 or None,
             least=fastest + 2 * settings.reply_reserve_ms / 1e3,
             max_inflight=settings.max_inflight,
         )
+        if promise.sla is not None and promise.sla < promise.least:
+            log.error(
+                "every query will be refused: this machine needs %.1f ms without reranking, --sla-ms is %g: raise it, "
+                "or start again when the machine is less busy",
+                promise.least * 1e3,
+                settings.sla_ms,
+            )
         service.pipeline = stack.pipeline
 
     async def _tell(self, *, serving: bool) -> None:

@@ -17,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # the default mode takes "[default: 10]" for markup and drops it
     help="A query in, ranked products out within 10 ms. Start with `millirank demo`.",
 )
 app.command("demo")(demo.demo)

@@ -113,7 +113,8 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _cut(path: Path, line: int, error: Exception) -> CatalogError:
-    return CatalogError(f"{path} cannot be read past line {line} ({error}): fetch the file again")
+    where = f" past line {line}" if line else ""
+    return CatalogError(f"{path} cannot be read{where} ({str(error).splitlines()[0]}): fetch the file again")
 
 
 def _json_lines(path: Path) -> Iterator[Raw]:

@@ -1,6 +1,7 @@
 """`millirank index`: a feed into a catalogue's folder, its engines built if they are missing."""
 
 import os
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millirank.catalog.fields import parse_map
+from millirank.catalog.indexes import ANALYZERS
 from millirank.catalog.ingest import IndexReport, Models, build_snapshot
 from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.rows import read_products
@@ -43,6 +45,9 @@ def index(
     if not catalog.is_file():
         raise CatalogError(f"there is no feed {catalog}: name a file with --catalog")
     rows = read_products(catalog, parse_map(map_ or []))
+    rows = chain(list(islice(rows, 1)), rows)  # a feed that cannot be read is refused before engines are built
+    if analyzer not in ANALYZERS:
+        raise CatalogError(f"there is no analyzer {analyzer}: use one of {', '.join(ANALYZERS)}")
     folder = CatalogFolder(out)
     encoding = engine(folder.engines / "encoder", encoder, ENCODER, "embed", console)
     reranking = engine(folder.engines / "reranker", reranker, RERANKER, "rerank", console)

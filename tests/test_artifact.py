@@ -174,6 +174,12 @@ def test_an_old_artifact_that_was_only_moved_aside_comes_back(sealed: Path) -> N
     assert read_manifest(sealed).name == "tiny"
 
 
+def test_a_place_where_no_folder_can_be_made_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="choose another --out"), place.building(tmp_path / "file" / "encoder"):
+        pytest.fail("nothing can be built in a file")
+
+
 def test_what_no_build_made_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     place.refuse_foreign(tmp_path / "photos", MANIFEST)

@@ -15,11 +15,18 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fs.h
 
 @contextmanager
 def building(out: Path) -> Iterator[Path]:
-    """A new folder beside out, named after this process; removed at the end if it is still there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(out)
+    """A new folder beside out, named after this process; removed at the end if it is still there.
+
+    Raises:
+        EngineError: if none can be made there.
+    """
     folder = out.parent / f".{out.name}.building.{os.getpid()}"
-    folder.mkdir()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(out)
+        folder.mkdir()
+    except OSError as error:
+        raise EngineError(f"{out} cannot be made ({error.strerror}): choose another --out") from error
     try:
         yield folder
     finally:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,10 @@ def evaluate(
     if against not in CONFIGURATIONS:
         raise ConfigError(f"there is no configuration {against}: choose one of {', '.join(CONFIGURATIONS)}")
     judged = read_judgments(judgments)
+    if find_spec("pytrec_eval") is None:
+        raise ConfigError("scores need pytrec_eval: pip install 'millirank[eval]'")
+    if out and not out.parent.is_dir():
+        raise ConfigError(f"{out} has no folder to stand in: make it with `mkdir -p {shlex.quote(str(out.parent))}`")
     stack = Stack(Settings(index=index, engines=engines, sla_ms=0, rerank_depth=depth))
     start = time.monotonic()
     try:

@@ -17,6 +17,7 @@ from millirank.demo.brands import MAKERS
 from millirank.demo.catalog import KINDS
 from millirank.demo.judgments import wants
 from millirank.demo.kinds import parse
+from millirank.errors import CatalogError
 
 FIELDS = ["id", "title", "brand", "description", "category", "price", "currency", "in_stock", "url", "image_url"]
 TRADEMARKS = re.compile(
@@ -184,6 +185,22 @@ def test_the_files_can_be_read_back(tmp_path: Path, shop: list[dict[str, Any]]) 
     assert rows[0] == ["query", "docid", "rating"]
     assert [(query, product, int(grade)) for query, product, grade in rows[1:]] == list(judgments())
     assert sorted(path.name for path in paths.products.parent.iterdir()) == ["judgments.csv", "products.jsonl"]
+
+
+def test_a_second_write_keeps_what_would_not_change(tmp_path: Path) -> None:
+    paths = write(tmp_path)
+    first = paths.products.stat()
+    paths.judgments.write_text("old\n")
+    write(tmp_path)
+    assert (paths.products.stat().st_ino, paths.products.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert paths.judgments.read_text("utf-8").startswith("query,docid,rating\n")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CatalogError, match="choose another --folder"):
+        write(tmp_path / "file")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,7 +49,8 @@ def demo(
         console.rule("index")
         index(catalog=made.products, out=where)
     if serve:
-        console.print(f"serving on 127.0.0.1:{port}; in another terminal: millirank search 'wireless headphones'")
+        asked = f"{program()} search --target 127.0.0.1:{port} 'wireless headphones'"
+        console.print(f"starting; once it serves, in another terminal:\n{asked}", soft_wrap=True, highlight=False)
         os.execv(sys.executable, _serve_command(where, port))  # noqa: S606 - our own arguments
     console.rule("serve")
     with server(where, free_port()) as target:
@@ -58,14 +61,14 @@ def demo(
                 for response, elapsed in answers(channel, search_pb2.SearchRequest(query=query, limit=5)):
                     console.print(view(response, elapsed))
     console.rule("go on")
-    console.print(
-        f"make serve                                  keeps this shop running on port {port}\n"
-        "millirank search 'couch'                    asks it\n"
-        f"millirank eval --index {where} --judgments {made.judgments}\n"
-        "millirank index --catalog FILE --out DIR    indexes your own products",
-        soft_wrap=True,
-        highlight=False,
-    )
+    run = program()
+    for line in (
+        f"{run} serve --index {where}",
+        f"{run} search couch",
+        f"{run} eval --index {where} --judgments {made.judgments}",
+        f"{run} index --catalog FILE --out DIR",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def indexed(where: Path, catalog: Path) -> bool:
@@ -76,6 +79,12 @@ def indexed(where: Path, catalog: Path) -> bool:
         return False
     snapshot.close()
     return (where / "CURRENT").stat().st_mtime >= catalog.stat().st_mtime
+
+
+def program() -> str:
+    """How a shell calls this program: by its name where that is on the PATH."""
+    own = Path(sys.argv[0])
+    return "millirank" if shutil.which("millirank") or own.name != "millirank" else shlex.quote(str(own))
 
 
 @contextlib.contextmanager

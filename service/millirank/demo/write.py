@@ -1,6 +1,7 @@
 """The demo as files, in the formats that `millirank index` and `millirank eval` read."""
 
 import csv
+import filecmp
 import json
 import os
 import tempfile
@@ -12,6 +13,7 @@ from typing import TextIO
 
 from millirank.demo.generator import products
 from millirank.demo.judgments import judgments
+from millirank.errors import CatalogError
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,17 @@ class Paths:
 
 
 def write(folder: Path, seed: int = 7) -> Paths:
-    """Write products.jsonl and judgments.csv into the folder, which is made if missing; each appears whole or not."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write products.jsonl and judgments.csv into the folder, which is made if missing; each appears whole or not.
+
+    A file that would not change keeps its time, so that what was made of it stays valid.
+
+    Raises:
+        CatalogError: if they cannot be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogError(f"{folder} cannot be made ({error.strerror}): choose another --folder") from error
     paths = Paths(folder / "products.jsonl", folder / "judgments.csv")
     with _atomic(paths.products) as file:
         for product in products(seed):
@@ -44,8 +55,9 @@ def _atomic(path: Path) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if path.is_file() and filecmp.cmp(name, path, shallow=False):
+            return
         Path(name).chmod(0o644)  # mkstemp makes it private
         Path(name).replace(path)
-    except BaseException:
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise

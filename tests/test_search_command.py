@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from millirank.commands.demo import free_port
-from millirank.commands.search import BAR, CallFailed, answers, bar, view
+from millirank.commands.search import BAR, CallFailed, answers, bar, search, view
 from millirank.v1 import search_pb2, search_pb2_grpc
 
 TIMINGS = search_pb2.Timings(tokens_us=100, encode_us=1000, retrieve_us=900, rerank_us=2000, total_us=4400)
@@ -126,3 +126,31 @@ def test_answers_come_with_their_time_and_a_refusal_in_the_servers_words() -> No
                 next(stream)
     finally:
         server.stop(None)
+
+
+class Starting(search_pb2_grpc.SearchServiceServicer):
+    """Refuses as a server that starts: in its own words, with details."""
+
+    def Search(self, request: search_pb2.SearchRequest, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        context.set_trailing_metadata((("grpc-status-details-bin", b""),))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the server is starting: retry")
+
+
+def test_a_server_that_is_there_speaks_for_itself() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    search_pb2_grpc.add_SearchServiceServicer_to_server(Starting(), server)  # type: ignore[abstract]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+            pytest.raises(CallFailed, match=r"^UNAVAILABLE: the server is starting: retry$"),
+        ):
+            list(answers(channel, search_pb2.SearchRequest(query="kettle")))
+    finally:
+        server.stop(None)
+
+
+def test_a_query_that_is_no_text_is_refused_with_the_fix() -> None:
+    with pytest.raises(CallFailed, match="locale charmap"):
+        search("a\udcff")

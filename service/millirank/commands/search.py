@@ -38,11 +38,17 @@ def search(
     depth: Annotated[int, typer.Option(min=0, help="Candidates to rerank at most, 0 for the server's own.")] = 0,
 ) -> None:
     """Search a running server."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise CallFailed("the query is not UTF-8: `locale charmap` must say UTF-8, as must its source") from error
     console = Console()
     request = search_pb2.SearchRequest(query=query, limit=limit, rerank_depth=depth)
     with grpc.insecure_channel(target) as channel, Live(console=console, auto_refresh=False) as live:
         for response, elapsed in answers(channel, request):
             live.update(view(response, elapsed), refresh=True)
+    if not console.is_terminal:
+        console.print()  # Live ends its last line on a terminal only
 
 
 def answers(
@@ -59,7 +65,7 @@ def answers(
             yield response, time.perf_counter() - start
     except grpc.RpcError as error:
         code, details = error.code(), error.details()
-        if code is grpc.StatusCode.UNAVAILABLE:
+        if code is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata():  # none answered
             details = f"{details}: start a server with `millirank serve --index DIR` or name it with --target"
         raise CallFailed(f"{code.name}: {details}") from error
 

@@ -97,13 +97,13 @@ def test_the_depth_fits_the_oldest_deadline() -> None:
     core = a_core()
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
     depths = {}
-    for seconds in (0.0005, 0.0041, 0.0085, 1.0):
+    for seconds in (0.0005, 0.0015, 0.0041, 0.0085, 1.0):
         answers: list[Answer] = []
         core.submit(RerankJob(answers.append, core._clock() + seconds, np.array([1]), rows(40), 1))
         core.step()
         (answer,) = answers
         depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else answer
-    assert depths == {0.0005: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
+    assert depths == {0.0005: 0, 0.0015: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
 
 
 def test_a_spent_or_cancelled_job_never_reaches_the_engine() -> None:

@@ -248,7 +248,8 @@ class Core:
         depth = max(job.sequences for job in jobs)
         deadlines = [job.deadline for job in jobs if job.deadline is not None]
         if deadlines:
-            depth = self.rerank_costs.depth_that_fits([job.pairs for job in jobs], min(deadlines) - start)
+            fits = self.rerank_costs.depth_that_fits([job.pairs for job in jobs], min(deadlines) - start)
+            depth = fits if fits > 1 else 0  # one candidate has no order to change
         pairs = [(job, row) for job in jobs for row in job.rows[:depth].tolist()]
         scores = np.empty(len(pairs), np.float32)
         if pairs:

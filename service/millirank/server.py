@@ -15,9 +15,11 @@ from .config import Settings
 from .errors import ConfigError
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
+from .types import Query
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
+REHEARSALS = 10  # queries before the first real one: indexes and products are mapped, code paths warm
 LAST_CALLS = 0.1  # seconds for calls that raced with the drain to be told UNAVAILABLE, then for statuses to leave
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,11 @@ class Server:
         await self._tell(serving=False)
         await self._server.start()
         try:
-            await asyncio.to_thread(self._load)
+            stack = await asyncio.to_thread(self._load)
+            for _ in range(REHEARSALS):
+                async for _ in stack.pipeline.search(Query("a rehearsal", arrived=time.monotonic())):
+                    pass
+            self._service.pipeline = stack.pipeline
         except BaseException:
             await self._stop()
             raise
@@ -78,8 +84,8 @@ class Server:
             fix = "stop what listens there, choose another --port, or name an address of this machine with --host"
             raise ConfigError(f"{address} cannot be bound: {fix}") from error
 
-    def _load(self) -> None:
-        """Loads and warms everything, then lets queries in."""
+    def _load(self) -> Stack:
+        """Loads and warms everything below gRPC."""
         settings, service = self.settings, self._service
         stack = self.stack = Stack(settings)
         fastest = min(stack.core.encode_costs.seconds.values())
@@ -95,7 +101,7 @@ class Server:
                 promise.least * 1e3,
                 settings.sla_ms,
             )
-        service.pipeline = stack.pipeline
+        return stack
 
     async def _tell(self, *, serving: bool) -> None:
         for service in ("", SERVICE, health.SERVICE_NAME):

@@ -106,6 +106,19 @@ def test_the_depth_fits_the_oldest_deadline() -> None:
     assert depths == {0.0005: 0, 0.0015: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
 
 
+def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
+    core = a_core()
+    core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
+    depths = []
+    for pace in (0.5, 1.0, 2.0):
+        core.pace.value = pace
+        answers: list[Answer] = []
+        core.submit(RerankJob(answers.append, core._clock() + 0.0085, np.array([1]), rows(40), 1))
+        core.step()
+        depths += [len(answer.scores) for answer in answers if isinstance(answer, Reranked)]
+    assert depths == [16, 8, 4]
+
+
 def test_a_spent_or_cancelled_job_never_reaches_the_engine() -> None:
     core = a_core()
     answers: list[Answer] = []

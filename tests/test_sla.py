@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millirank.sla import AT_ONCE, CostTable
+from millirank.sla import AT_ONCE, CostTable, Pace
 from millirank_engines.base import Profile
 
 
@@ -75,3 +75,25 @@ def test_the_chosen_depth_fits_and_one_more_does_not(lengths: list[int], budget:
 
     assert cost(depth) <= budget or depth == 0
     assert depth == len(lengths) or cost(depth + 1) > budget
+
+
+@given(st.floats(0.4, 2.5), st.integers(0, 2**32 - 1))
+def test_the_pace_settles_where_nearly_all_observations_lie_below(slowness: float, seed: int) -> None:
+    pace, below = Pace(), []
+    for seconds in slowness * np.random.default_rng(seed).uniform(0.8, 1.2, 3000):
+        below.append(seconds <= pace.value)
+        pace.observe(1.0, seconds)
+    assert 0.93 < np.mean(below[1000:]) < 0.97
+
+
+def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
+    pace = Pace()
+    for _ in range(1000):
+        pace.observe(1.0, 100.0)
+    assert pace.value == Pace.LIMITS[1]
+    for _ in range(300):
+        pace.doubt()
+    assert 2.0 < pace.value < 3.0
+    for _ in range(3000):
+        pace.observe(1.0, 0.5)
+    assert 0.45 < pace.value < 0.6

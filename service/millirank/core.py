@@ -19,7 +19,7 @@ from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 
 from .batching import Batch, Batcher
 from .errors import DeadlineExceeded, Unavailable
-from .sla import CostTable
+from .sla import CostTable, Pace
 
 Ids = NDArray[np.generic]  # token ids, shape (n,), without special tokens
 
@@ -135,6 +135,7 @@ class Core:
     def __init__(self, encoder: Model, reranker: Model, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.encoder, self.reranker = encoder, reranker
         self.encode_costs = self.rerank_costs = CostTable({})  # filled by warm_up
+        self.pace = Pace()  # of the reranker, learned from every batch
         self.snapshots: dict[int, ProductTokens] = {}
         self._clock = clock
         self._encodes = _Lane(Batcher[EncodeJob](max(p.tokens for p in encoder.engine.profiles)), self._encode)
@@ -248,16 +249,21 @@ class Core:
         depth = max(job.sequences for job in jobs)
         deadlines = [job.deadline for job in jobs if job.deadline is not None]
         if deadlines:
-            fits = self.rerank_costs.depth_that_fits([job.pairs for job in jobs], min(deadlines) - start)
+            budget = (min(deadlines) - start) / self.pace.value
+            fits = self.rerank_costs.depth_that_fits([job.pairs for job in jobs], budget)
             depth = fits if fits > 1 else 0  # one candidate has no order to change
+            if not depth:
+                self.pace.doubt()
         pairs = [(job, row) for job in jobs for row in job.rows[:depth].tolist()]
         scores = np.empty(len(pairs), np.float32)
         if pairs:
+            plan = self.rerank_costs.plan(np.concatenate([job.pairs[:depth] for job in jobs]))
             products = [self.snapshots[job.snapshot][row] for job, row in pairs]
-            for chunk in self.rerank_costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])):
+            for chunk in plan:
                 queries = [pairs[i][0].query for i in chunk.members]
                 feeds = pack_pairs(queries, [products[i] for i in chunk.members], chunk.profile, self.reranker.spec)
                 scores[list(chunk.members)] = _finite(self.reranker.engine, "score", feeds)[: len(chunk.members)]
+            self.pace.observe(self.rerank_costs.predicted(plan), self._clock() - start)
         ran = self._clock() - start
         ends = np.cumsum([min(depth, job.sequences) for job in jobs])
         return [

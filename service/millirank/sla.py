@@ -41,6 +41,35 @@ class _Cover:
             self.first.append(profile)
 
 
+class Pace:
+    """How long work takes now, as a multiple of its measured cost: the quantile of what is observed.
+
+    Each observation moves it up by QUANTILE or down by 1 - QUANTILE steps, so it settles where that share of the
+    observations lies below it, and follows a machine that others slow down or leave alone (stochastic approximation of
+    a quantile: Robbins and Monro 1951; Tierney 1983). Work that was not tried because it would not fit says nothing:
+    the pace is then doubted a little, so that a machine that was slow for a while is tried again.
+    """
+
+    QUANTILE = 0.95
+    STEP = 0.05  # relative
+    LIMITS = (0.2, 5.0)
+
+    def __init__(self) -> None:
+        self.value = 1.0
+
+    def observe(self, predicted: float, taken: float) -> None:
+        """Learns from one batch; both in seconds."""
+        above = taken > self.value * predicted
+        self._move(self.QUANTILE if above else self.QUANTILE - 1)
+
+    def doubt(self) -> None:
+        """Learns from work that was not tried."""
+        self._move(self.QUANTILE - 1)
+
+    def _move(self, steps: float) -> None:
+        self.value = min(max(self.value * (1 + self.STEP * steps), self.LIMITS[0]), self.LIMITS[1])
+
+
 class CostTable:
     """Seconds that each profile takes, measured at warm-up, and the cheapest way to cover any number of sequences.
 
@@ -110,6 +139,10 @@ class CostTable:
                 chunks.append(Chunk(profile, tuple(members[: profile.batch])))
                 members = members[profile.batch :]
         return chunks
+
+    def predicted(self, chunks: Sequence[Chunk]) -> float:
+        """Seconds that a plan takes at the measured pace."""
+        return sum(self.seconds[chunk.profile] for chunk in chunks)
 
     def depth_that_fits(self, lengths: Sequence[NDArray[np.integer]], budget: float) -> int:
         """How many candidates of each request can be scored, all requests together, within the budget.

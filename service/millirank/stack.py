@@ -8,6 +8,7 @@ from millirank_engines import open_engine
 from .catalog.snapshot import Snapshot
 from .config import Settings
 from .core import Core, Model
+from .errors import CatalogError
 from .pipeline import Limits, Pipeline
 from .retrieve import HybridRetriever
 from .tokens import Tokenizer
@@ -24,6 +25,10 @@ class Stack:
     """
 
     def __init__(self, settings: Settings) -> None:
+        if not settings.index.is_dir():
+            raise CatalogError(
+                f"there is no index {settings.index}: make one with `millirank index --catalog FILE --out DIR`"
+            )
         with ExitStack() as opened:  # closed here only if something below fails
             encoder = open_engine(settings.engine_folder / "encoder", threads=settings.threads or None)
             opened.callback(encoder.engine.close)

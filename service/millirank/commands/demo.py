@@ -33,6 +33,7 @@ QUERIES = (
     "waterproof hiking jacket women",
     "couch",
 )
+SLA_MS = 50.0  # the default of 10 leaves two CPU cores little time to rerank, which is what there is to see
 START_SECONDS = 120.0  # that a server may take to load and warm up
 
 
@@ -53,8 +54,8 @@ def demo(
         console.print(f"starting; once it serves, in another terminal:\n{asked}", soft_wrap=True, highlight=False)
         os.execv(sys.executable, _serve_command(where, port))  # noqa: S606 - our own arguments
     console.rule("serve")
-    with server(where, free_port()) as target:
-        console.print(f"millirank serve --index {where} is ready on {target}")
+    with server(where, free_port(), SLA_MS) as target:
+        console.print(f"millirank serve --index {where} --sla-ms {SLA_MS:g} is ready on {target}", markup=False)
         with grpc.insecure_channel(target) as channel:
             for query in QUERIES:
                 console.rule(f"search: {query}")
@@ -88,14 +89,15 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def server(where: Path, port: int) -> Iterator[str]:
+def server(where: Path, port: int, sla_ms: float = 10.0) -> Iterator[str]:
     """A live server in a process of its own, SERVING inside the block, stopped by SIGTERM after it.
 
     Raises:
         Unavailable: if it ended, or was not ready within START_SECONDS.
     """
     target = f"127.0.0.1:{port}"
-    process = subprocess.Popen(_serve_command(where, port))  # noqa: S603 - our own arguments
+    command = [*_serve_command(where, port), "--sla-ms", f"{sla_ms:g}"]
+    process = subprocess.Popen(command)  # noqa: S603 - our own arguments
     try:
         with grpc.insecure_channel(target) as channel:
             stub = health_pb2_grpc.HealthStub(channel)

@@ -20,7 +20,7 @@ from millirank_engines.model import ModelSpec, Template
 from millirank_engines.pack import pack_pairs
 
 SPECIAL = {"cls": 2, "sep": 3, "pad": 0}
-SETTINGS = Settings(epochs=3, lists=4, lr=3e-3, held=4, product_tokens=(4, 6))
+SETTINGS = Settings(epochs=3, lists=4, lr=3e-3, held=4, product_tokens=(4, 6), served_tokens=6)
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch is not installed: pip install 'millirank[train]'"
 )
@@ -60,7 +60,7 @@ def work(tmp_path: Path, init: Path) -> Path:
         "special": SPECIAL,
         "word_embeddings": "tiny",
         "encoder": "0" * 64,
-        "recipe": {"each": 4, "title_weight": 0.7, "bm25_weight": 0.7, "seed": 13},
+        "recipe": {"each": 4, "bm25_weight": 1.5, "seed": 13},
         "catalogues": [{"name": "shop", "products": 60, "pseudo_queries": 36, "sha256": "f" * 64}],
         "held_out": ["a", "b"],
         "judged_queries": ["c"],
@@ -111,6 +111,11 @@ def test_it_learns_and_writes_a_folder_that_can_be_exported(work: Path, init: Pa
     assert "Human judgments of 1 queries" in card
     assert "2 queries were held out" in card
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def test_a_limit_that_was_not_trained_is_not_served() -> None:
+    with pytest.raises(EngineError, match="set it to 24 or less"):
+        replace(SETTINGS, product_tokens=(16, 24), served_tokens=32)
 
 
 @needs_torch

@@ -46,6 +46,14 @@ class Settings:
     held: int = 400  # mined lists that are never trained on, at most a tenth
     seed: int = 13
 
+    def __post_init__(self) -> None:
+        """Refuses to serve what was not trained."""
+        longest = max(self.product_tokens)
+        if self.served_tokens > longest:
+            raise EngineError(
+                f"served_tokens is {self.served_tokens}, trained are {longest}: set it to {longest} or less"
+            )
+
 
 @dataclass(frozen=True)
 class Tick:

@@ -106,6 +106,15 @@ def test_the_depth_fits_the_oldest_deadline() -> None:
     assert depths == {0.0005: 0, 0.0015: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
 
 
+def test_a_lone_candidate_is_scored_if_that_is_all_there_is() -> None:
+    core = a_core()
+    core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
+    answers: list[Answer] = []
+    core.submit(RerankJob(answers.append, core._clock() + 0.0015, np.array([1]), rows(1), 1))
+    core.step()
+    assert [len(answer.scores) for answer in answers if isinstance(answer, Reranked)] == [1]
+
+
 def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
     core = a_core()
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})

@@ -94,6 +94,9 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     for _ in range(300):
         pace.doubt()
     assert 2.0 < pace.value < 3.0
+    for _ in range(5000):
+        pace.doubt()
+    assert 0.49 < pace.value <= 0.5
     for _ in range(3000):
         pace.observe(1.0, 0.5)
     assert 0.45 < pace.value < 0.6

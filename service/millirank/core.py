@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
 from millirank_engines.model import ModelSpec
-from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
+from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
 
-from .batching import Batch, Batcher
+from .batching import Batcher
 from .errors import DeadlineExceeded, Unavailable
 from .sla import CostTable, Pace
-
-Ids = NDArray[np.generic]  # token ids, shape (n,), without special tokens
 
 
 class ProductTokens(Protocol):
@@ -104,8 +102,10 @@ class _Lane(Generic[J]):
         self.queue = queue
         self.run = run
 
-    def step(self, batch: Batch[J], now: float) -> None:
-        """Runs a batch and ends every one of its jobs."""
+    def step(self, now: float, lock: threading.Condition) -> None:
+        """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
+        with lock:
+            batch = self.queue.pop(now)
         for job in batch.cancelled:
             job.done(DeadlineExceeded("the client has left"))
         for job in batch.expired:
@@ -224,15 +224,8 @@ class Core:
 
     def step(self) -> None:
         """Runs one batch: queries to encode before pairs to rerank, because they are short and unblock more."""
-        now = self._clock()
-        if self._encodes.queue:
-            with self._wake:
-                encodes = self._encodes.queue.pop(now)
-            self._encodes.step(encodes, now)
-        else:
-            with self._wake:
-                reranks = self._reranks.queue.pop(now)
-            self._reranks.step(reranks, now)
+        lane = self._encodes if self._encodes.queue else self._reranks
+        lane.step(self._clock(), self._wake)
 
     def _encode(self, jobs: list[EncodeJob], start: float) -> list[Encoded]:
         ids = [job.ids for job in jobs]
@@ -251,7 +244,7 @@ class Core:
         if deadlines:
             budget = (min(deadlines) - start) / self.pace.value
             fits = self.rerank_costs.depth_that_fits([job.pairs for job in jobs], budget)
-            depth = fits if fits > 1 else 0  # one candidate has no order to change
+            depth = fits if fits >= min(2, depth) else 0  # one candidate of several has no order to change
             if not depth:
                 self.pace.doubt()
         pairs = [(job, row) for job in jobs for row in job.rows[:depth].tolist()]

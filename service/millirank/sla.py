@@ -53,6 +53,7 @@ class Pace:
     QUANTILE = 0.95
     STEP = 0.05  # relative
     LIMITS = (0.2, 5.0)
+    LEAST_DOUBTED = 0.5  # a table made on a machine twice as slow is outlived, clients with hopeless deadlines are, too
 
     def __init__(self) -> None:
         self.value = 1.0
@@ -63,8 +64,9 @@ class Pace:
         self._move(self.QUANTILE if above else self.QUANTILE - 1)
 
     def doubt(self) -> None:
-        """Learns from work that was not tried."""
-        self._move(self.QUANTILE - 1)
+        """Learns from work that was not tried; never so far that the next tries are hopeless."""
+        if self.value > self.LEAST_DOUBTED:
+            self._move(self.QUANTILE - 1)
 
     def _move(self, steps: float) -> None:
         self.value = min(max(self.value * (1 + self.STEP * steps), self.LIMITS[0]), self.LIMITS[1])

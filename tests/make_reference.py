@@ -71,7 +71,8 @@ def reference(name: str, folder: Path) -> NDArray[np.float32]:
 
 def main() -> None:
     """Writes or checks the reference."""
-    from millirank_engines.build.source import ENCODER, resolve_source
+    from millirank_engines.build.source import resolve_source
+    from millirank_engines.model import ENCODER
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")

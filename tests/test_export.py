@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import Profile, Tensors
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.source import ENCODER
 from millirank_engines.build.tensors import WORDS, ModelRefused
-from millirank_engines.model import ModelSpec, Template
+from millirank_engines.model import ENCODER, ModelSpec, Template
 from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 
 TOLERANCE = 1e-4

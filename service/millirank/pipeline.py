@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines.base import EngineError
+from millirank_engines.pack import Ids
 
-from .core import Encoded, Ids, Reranked
+from .core import Encoded, Reranked
 from .errors import DeadlineExceeded
 from .rerank import blend
 from .retrieve import Retriever, fuse

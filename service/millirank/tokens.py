@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millirank_engines.model import ModelSpec
+from millirank_engines.pack import Ids
 
 from .errors import CatalogError
-
-Ids = NDArray[np.generic]  # token ids of spec.token_dtype, shape (n,), without special tokens
 
 
 class Tokenizer:

@@ -7,7 +7,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .core import Core, Encoded, EncodeJob, Ids, Reranked, RerankJob
+from millirank_engines.pack import Ids
+
+from .core import Core, Encoded, EncodeJob, Reranked, RerankJob
 
 R = TypeVar("R", Encoded, Reranked)
 

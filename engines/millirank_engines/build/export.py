@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millirank_engines.model import ModelSpec, Task, Template
+from millirank_engines.model import ENCODER, ModelSpec, Task, Template
 
 from .graph import CLASSIFIERS, Head, Network, Precision, onnx_from_weights
-from .source import ENCODER, Source, load_tokenizer, open_source
+from .source import Source, load_tokenizer, open_source
 from .tensors import SETTINGS, WORDS, ModelRefused
 
 if TYPE_CHECKING:

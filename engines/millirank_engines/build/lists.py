@@ -1,15 +1,15 @@
 """What a reranker learns from: lists of products for a query, each with the score that it should get."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines.artifact import sha256_of
 from millirank_engines.base import EngineError
 
 FORMAT = 1
@@ -77,7 +77,7 @@ class Lists:
             source=self.source,
         )
         part.replace(folder / "lists.npz")
-        manifest = {**self.manifest, "format": FORMAT, "lists_sha256": _sha256(folder / "lists.npz")}
+        manifest = {**self.manifest, "format": FORMAT, "lists_sha256": sha256_of(folder / "lists.npz")}
         partial = folder / "manifest.part.json"
         partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(folder / "manifest.json")
@@ -93,7 +93,7 @@ class Lists:
         manifest = read_manifest(folder)
         if manifest is None or manifest.get("format") != FORMAT:
             raise EngineError(f"{folder} holds no mined lists of this version: {fix}")
-        if _sha256(folder / "lists.npz") != manifest["lists_sha256"]:
+        if sha256_of(folder / "lists.npz") != manifest["lists_sha256"]:
             raise EngineError(f"{folder}/lists.npz is not the file that its manifest names: {fix}")
         with np.load(folder / "lists.npz") as a:
             return cls(
@@ -107,17 +107,6 @@ class Lists:
                 manifest=manifest,
             )
 
-    def select(self, lists: NDArray[np.generic]) -> "Lists":
-        """Some of the lists, by index or mask, over the same queries and products."""
-        return replace(
-            self,
-            query=self.query[lists],
-            rows=self.rows[lists],
-            targets=self.targets[lists],
-            kind=self.kind[lists],
-            source=self.source[lists],
-        )
-
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a work folder; None where there is none."""
@@ -126,8 +115,3 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

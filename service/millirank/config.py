@@ -10,6 +10,7 @@ from typing import Any, Self
 from .errors import ConfigError
 
 LAST_PORT = 65535
+SCHEDULERS = ("sla", "count")
 MAX_LIMIT = 100  # hits a request; part of the contract
 MAX_QUERY_CHARACTERS = 1000  # part of the contract
 MAX_BATCH_QUERIES = 100  # queries a BatchSearch; part of the contract
@@ -27,9 +28,12 @@ class Settings:
     reply_reserve_ms: float = 1.5  # kept back from the deadline for rendering and sending each of the two messages
     rerank_depth: int = 50  # candidates, at most
     candidates: int = 100  # from each of the two indexes
-    max_inflight: int = 256  # accepted requests at once; more are refused
     drain_seconds: float = 10.0  # how long SIGTERM waits for what was accepted
     threads: int = 0  # of the CPU engine; 0 means one a core
+    frontends: int = 0  # processes that speak gRPC; 0 means one process does everything
+    devices: tuple[str, ...] = ("cpu",)  # one core each: cpu, cpu:NODE (a socket), or the UUID of a GPU or MIG slice
+    metrics_port: int = 9464  # of /metrics; 0 means none
+    scheduler: str = "sla"  # or "count": batches by requests at fixed depth, as others do it, to compare with
 
     def __post_init__(self) -> None:
         """Refuses values that no server could run with."""
@@ -39,15 +43,21 @@ class Settings:
             "reply_reserve_ms": 0,
             "rerank_depth": 0,
             "candidates": 1,
-            "max_inflight": 1,
             "drain_seconds": 0,
             "threads": 0,
+            "frontends": 0,
+            "metrics_port": 0,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} is {getattr(self, name)}: set it to {bound} or more")
-        if self.port > LAST_PORT:
-            raise ConfigError(f"port is {self.port}: set it to {LAST_PORT} or less")
+        for name in ("port", "metrics_port"):
+            if getattr(self, name) > LAST_PORT:
+                raise ConfigError(f"{name} is {getattr(self, name)}: set it to {LAST_PORT} or less")
+        if self.scheduler not in SCHEDULERS:
+            raise ConfigError(f"scheduler is {self.scheduler!r}: set it to one of {', '.join(SCHEDULERS)}")
+        if not self.devices or len(self.devices) > 1 and not self.frontends:
+            raise ConfigError(f"devices is {list(self.devices)}: name one, or several with frontends = 1 or more")
         if self.sla_ms and self.sla_ms <= 2 * self.reply_reserve_ms:
             raise ConfigError(
                 f"sla_ms is {self.sla_ms}, of which two messages keep {self.reply_reserve_ms} each: raise sla_ms"
@@ -89,6 +99,7 @@ class Settings:
 
 
 _PATHS = ("index", "engines")
+_TEXTS = ("host", "scheduler")
 _FLOATS = ("sla_ms", "reply_reserve_ms", "drain_seconds")
 
 
@@ -97,10 +108,14 @@ def _parsed(name: str, value: Any) -> Any:  # noqa: ANN401 - checks what comes f
         if isinstance(value, str | Path) or (value is None and name == "engines"):
             return None if value is None else Path(value)
         raise ConfigError(f"{name} is {value!r}: give a path")
-    if name == "host":
+    if name in _TEXTS:
         if isinstance(value, str):
             return value
-        raise ConfigError(f"host is {value!r}: give a name or an address")
+        raise ConfigError(f"{name} is {value!r}: give a text")
+    if name == "devices":
+        if isinstance(value, list | tuple) and all(isinstance(device, str) for device in value):
+            return tuple(value)
+        raise ConfigError(f"devices is {value!r}: give a list such as ['cpu']")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{name} is {value!r}: give a number")
     if name in _FLOATS:

@@ -20,6 +20,7 @@ from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
 from .batching import Batcher
 from .errors import DeadlineExceeded, Unavailable
 from .sla import CostTable, Pace
+from .types import Priority
 
 
 class ProductTokens(Protocol):
@@ -61,6 +62,14 @@ class Reranked:
 Result = Encoded | Reranked
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How long a core is busy with what it has accepted: seconds of work, running and waiting, at its present pace."""
+
+    encode: float = 0.0
+    rerank: float = 0.0
+
+
 @dataclass
 class Job:
     """One request to the core. The sender owns cancelled; the core owns what is not an argument."""
@@ -69,6 +78,7 @@ class Job:
         [Result | Exception], None
     ]  # called exactly once, from the core's thread or from submit; never raises
     deadline: float | None  # monotonic seconds
+    priority: Priority = field(default=Priority.INTERACTIVE, kw_only=True)
     cancelled: bool = field(default=False, init=False)
     submitted: float = field(default=0.0, init=False)  # monotonic seconds
     sequences: int = field(default=1, init=False)
@@ -191,6 +201,10 @@ class Core:
             job.done(Unavailable(_STOPPED))
         self.encoder.engine.close()
         self.reranker.engine.close()
+
+    def backlog(self) -> Backlog:
+        """What a new job would wait for; from any thread."""
+        return Backlog()
 
     def submit(self, job: EncodeJob | RerankJob) -> None:
         """Lets a job wait for its batch; from any thread. Its done is called exactly once, sooner or later."""

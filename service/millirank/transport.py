@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from millirank_engines.pack import Ids
 
 from .core import Core, Encoded, EncodeJob, Reranked, RerankJob
+from .types import Priority
 
 R = TypeVar("R", Encoded, Reranked)
 
@@ -17,7 +18,7 @@ R = TypeVar("R", Encoded, Reranked)
 class Transport(Protocol):
     """What the stages ask of a core. A cancelled call is dropped before its batch."""
 
-    async def encode(self, ids: Ids, deadline: float | None) -> Encoded:
+    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
         """The embedding of a query.
 
         Args:
@@ -30,7 +31,14 @@ class Transport(Protocol):
             Unavailable: if the core has stopped.
         """
 
-    async def rerank(self, query: Ids, rows: NDArray[np.uint32], snapshot: int, deadline: float | None) -> Reranked:
+    async def rerank(
+        self,
+        query: Ids,
+        rows: NDArray[np.uint32],
+        snapshot: int,
+        deadline: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Reranked:
         """Scores of as many of the first rows as the deadline allows.
 
         Args:
@@ -52,13 +60,22 @@ class InProcess:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def encode(self, ids: Ids, deadline: float | None) -> Encoded:
+    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
         """See Transport."""
-        return await self._call(Encoded, lambda done: EncodeJob(done, deadline, ids))
+        return await self._call(Encoded, lambda done: EncodeJob(done, deadline, ids, priority=priority))
 
-    async def rerank(self, query: Ids, rows: NDArray[np.uint32], snapshot: int, deadline: float | None) -> Reranked:
+    async def rerank(
+        self,
+        query: Ids,
+        rows: NDArray[np.uint32],
+        snapshot: int,
+        deadline: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Reranked:
         """See Transport."""
-        return await self._call(Reranked, lambda done: RerankJob(done, deadline, query, rows, snapshot))
+        return await self._call(
+            Reranked, lambda done: RerankJob(done, deadline, query, rows, snapshot, priority=priority)
+        )
 
     async def _call(
         self,

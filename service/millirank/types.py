@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,13 @@ class Phase(Enum):
 
     RETRIEVED = 1  # provisional: the fused order
     RANKED = 2  # final
+
+
+class Priority(IntEnum):
+    """Who goes first when both wait: the lower value."""
+
+    INTERACTIVE = 0  # somebody looks at a screen
+    BATCH = 1
 
 
 class Degraded(Enum):
@@ -39,6 +46,7 @@ class Query:
     deadline: float | None = None  # monotonic seconds, set by rpc; None means no limit
     arrived: float = 0.0  # monotonic seconds, set by rpc
     id: str = ""
+    priority: Priority = Priority.INTERACTIVE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""How late an event loop runs what is due."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from .recorder import Metrics
+
+TIMER = 0.001  # seconds that a loop on time may run a timer late: epoll and libuv count in milliseconds
+
+
+class LoopLag:
+    """A ticker on an event loop that records how late each tick came: up to TIMER more than the loop really lagged.
+
+    All methods are called from the loop's own thread.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due: float | None = None  # monotonic seconds; None while it is stopped
+        self._latest = self._worst = 0.0  # seconds
+        self._next: asyncio.TimerHandle | None = None
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the loop lags for certain: the latest tick's lateness, or the next one's if that is overdue."""
+        overdue = 0.0 if self._due is None else self._clock() - self._due
+        return max(0.0, self._latest - TIMER, overdue - TIMER)
+
+    def worst(self) -> float:
+        """Seconds that a tick came late at most since the last call of this method; 0 if none came."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+    def start(self, loop: asyncio.AbstractEventLoop, metrics: Metrics, every: float = 0.002) -> None:
+        """Ticks from now on.
+
+        Args:
+            loop: to watch.
+            metrics: told of every tick.
+            every: seconds from one tick to the next.
+        """
+        self.stop()
+
+        def tick() -> None:
+            assert self._due is not None  # noqa: S101 - stop cancels the tick that it forgets
+            self._latest = max(0.0, self._clock() - self._due)
+            self._worst = max(self._worst, self._latest)
+            metrics.lagged(self._latest)
+            schedule()
+
+        def schedule() -> None:
+            self._due = self._clock() + every
+            self._next = loop.call_later(every, tick)
+
+        schedule()
+
+    def stop(self) -> None:
+        """Ticks no more; without effect if it does not tick."""
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._due = None
+        self._latest = 0.0

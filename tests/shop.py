@@ -12,7 +12,8 @@ import numpy as np
 from models import write_words
 from numpy.typing import NDArray
 
-from millirank.core import Core, Model
+from millirank.core import Core
+from millirank.lane import Model
 from millirank.pipeline import Limits, Pipeline
 from millirank.retrieve import ExactIndex
 from millirank.tokens import Tokenizer

@@ -1,9 +1,10 @@
+import math
 from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millirank.batching import Batcher
+from millirank.batching import Batcher, Seconds
 
 
 @dataclass
@@ -12,13 +13,22 @@ class Fake:
     length: int = 8
     deadline: float | None = None
     cancelled: bool = False
+    priority: int = 0
+
+
+def free(_sequences: int, _length: int) -> float:
+    return 0.0
+
+
+def each(seconds: float) -> Seconds:
+    return lambda sequences, _length: seconds * sequences
 
 
 def test_an_idle_engine_gets_a_lone_request_at_once() -> None:
     batcher: Batcher[Fake] = Batcher(max_tokens=64)
     work = Fake()
     batcher.push(work)
-    assert batcher.pop(now=0.0).ready == [work]
+    assert batcher.pop(0.0, free).ready == [work]
     assert len(batcher) == 0
 
 
@@ -28,8 +38,8 @@ def test_padded_tokens_bound_a_batch_not_requests() -> None:
     long = Fake(length=16)
     for work in (*short, long):
         batcher.push(work)
-    assert batcher.pop(now=0.0).ready == short  # a seventh of 16 tokens would pad all to 7 x 16 = 112
-    assert batcher.pop(now=0.0).ready == [long]
+    assert batcher.pop(0.0, free).ready == short  # a seventh of 16 tokens would pad all to 7 x 16 = 112
+    assert batcher.pop(0.0, free).ready == [long]
 
 
 def test_a_request_larger_than_the_budget_runs_alone() -> None:
@@ -37,17 +47,43 @@ def test_a_request_larger_than_the_budget_runs_alone() -> None:
     large, small = Fake(sequences=100), Fake()
     batcher.push(large)
     batcher.push(small)
-    assert batcher.pop(now=0.0).ready == [large]
-    assert batcher.pop(now=0.0).ready == [small]
+    assert batcher.pop(0.0, free).ready == [large]
+    assert batcher.pop(0.0, free).ready == [small]
 
 
-def test_spent_and_cancelled_requests_leave_before_their_batch() -> None:
+def test_hopeless_and_cancelled_requests_leave_before_their_batch() -> None:
     batcher: Batcher[Fake] = Batcher(max_tokens=64)
-    spent, left, good = Fake(deadline=1.0), Fake(cancelled=True), Fake(deadline=3.0)
-    for work in (spent, left, good):
+    spent, hopeless, left, good = Fake(deadline=1.0), Fake(deadline=2.4), Fake(cancelled=True), Fake(deadline=3.0)
+    for work in (spent, hopeless, left, good):
         batcher.push(work)
-    batch = batcher.pop(now=2.0)
-    assert (batch.ready, batch.expired, batch.cancelled) == ([good], [spent], [left])
+    batch = batcher.pop(2.0, each(0.5))
+    assert (batch.ready, batch.hopeless, batch.cancelled) == ([good], [spent, hopeless], [left])
+
+
+def test_the_earliest_deadline_goes_first_but_after_whoever_has_priority() -> None:
+    batcher: Batcher[Fake] = Batcher(max_tokens=64)
+    never, late, soon = Fake(), Fake(deadline=9.0), Fake(deadline=5.0)
+    batch_soon, batch_late = Fake(deadline=4.0, priority=1), Fake(deadline=8.0, priority=1)
+    for work in (batch_late, never, late, batch_soon, soon):
+        batcher.push(work)
+    assert batcher.pop(0.0, free).ready == [soon, late, never, batch_soon, batch_late]
+
+
+def test_a_request_joins_only_if_the_batch_still_meets_its_oldest_deadline() -> None:
+    batcher: Batcher[Fake] = Batcher(max_tokens=640)
+    works = [Fake(deadline=2.5), *(Fake(deadline=9.0) for _ in range(5))]
+    for work in works:
+        batcher.push(work)
+    assert batcher.pop(0.0, each(1.0)).ready == works[:2]
+    assert batcher.pop(2.0, each(1.0)).ready == works[2:]
+
+
+def test_a_batch_of_requests_counts_requests() -> None:
+    batcher: Batcher[Fake] = Batcher(max_tokens=10_000, max_requests=2)
+    works = [Fake() for _ in range(3)]
+    for work in works:
+        batcher.push(work)
+    assert [batcher.pop(0.0, free).ready for _ in range(2)] == [works[:2], works[2:]]
 
 
 works = st.builds(
@@ -56,25 +92,32 @@ works = st.builds(
     length=st.integers(1, 80),
     deadline=st.none() | st.floats(0, 10),
     cancelled=st.booleans(),
+    priority=st.integers(0, 1),
 )
 
 
-@given(st.lists(works, max_size=40), st.integers(1, 4000), st.floats(0, 10))
-def test_every_request_leaves_exactly_once_in_order(queue: list[Fake], max_tokens: int, now: float) -> None:
+@given(st.lists(works, max_size=40), st.integers(1, 4000), st.floats(0, 10), st.floats(0, 0.1))
+def test_every_request_leaves_exactly_once_in_order(
+    queue: list[Fake], max_tokens: int, now: float, seconds: float
+) -> None:
     batcher: Batcher[Fake] = Batcher(max_tokens)
     for work in queue:
         batcher.push(work)
     left: list[Fake] = []
     ready: list[Fake] = []
     while len(batcher):
-        batch = batcher.pop(now)
-        assert batch.ready or batch.expired or batch.cancelled
+        assert batcher.sequences == sum(w.sequences for w in queue) - sum(w.sequences for w in left)
+        batch = batcher.pop(now, each(seconds))
+        assert batch.ready or batch.hopeless or batch.cancelled
+        together = sum(w.sequences for w in batch.ready)
         if len(batch.ready) > 1:
-            padded = sum(w.sequences for w in batch.ready) * max(w.length for w in batch.ready)
-            assert padded <= max_tokens
-        assert all(w.deadline is None or w.deadline > now for w in batch.ready)
+            assert together * max(w.length for w in batch.ready) <= max_tokens
+        assert all(w.deadline is None or w.deadline >= now + seconds * together for w in batch.ready)
+        assert all(w.deadline is not None and w.deadline <= now + seconds * w.sequences for w in batch.hopeless)
         assert not any(w.cancelled for w in batch.ready)
-        left += batch.ready + batch.expired + batch.cancelled
+        left += batch.ready + batch.hopeless + batch.cancelled
         ready += batch.ready
+    assert batcher.sequences == 0
     assert sorted(map(id, left)) == sorted(map(id, queue))
-    assert list(map(id, ready)) == [id(w) for w in queue if id(w) in set(map(id, ready))]
+    due = [(w.priority, math.inf if w.deadline is None else w.deadline) for w in ready]
+    assert due == sorted(due)

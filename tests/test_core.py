@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from millirank.core import Core, Encoded, EncodeJob, Model, Reranked, RerankJob
+from millirank.core import Core
 from millirank.errors import DeadlineExceeded, Unavailable
+from millirank.jobs import Encoded, EncodeJob, Reranked, RerankJob
+from millirank.lane import Model
 from millirank_engines.base import EngineFailed, Profile, Tensors
 from millirank_engines.fake import FakeEngine
 
@@ -67,8 +69,8 @@ def test_queries_that_wait_together_run_in_one_batch() -> None:
         core.submit(EncodeJob(answers.append, None, np.array([token])))
     core.step()
     assert [type(answer) for answer in answers] == [Encoded] * 3
-    assert isinstance(core.encoder.engine, FakeEngine)
-    assert core.encoder.engine.calls == 1
+    assert isinstance(core._encodes.model.engine, FakeEngine)
+    assert core._encodes.model.engine.calls == 1
     vectors = [answer.vector for answer in answers if isinstance(answer, Encoded)]
     assert not np.allclose(vectors[0], vectors[1])
     assert np.allclose([np.linalg.norm(vector) for vector in vectors], 1)
@@ -102,8 +104,9 @@ def test_the_depth_fits_the_oldest_deadline() -> None:
         core.submit(RerankJob(answers.append, core._clock() + seconds, np.array([1]), rows(40), 1))
         core.step()
         (answer,) = answers
-        depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else answer
-    assert depths == {0.0005: 0, 0.0015: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
+        depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else type(answer)
+    late = DeadlineExceeded
+    assert depths == {0.0005: late, 0.0015: late, 0.0041: 3, 0.0085: 8, 1.0: 40}
 
 
 def test_a_lone_candidate_is_scored_if_that_is_all_there_is() -> None:
@@ -120,7 +123,8 @@ def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
     depths = []
     for pace in (0.5, 1.0, 2.0):
-        core.pace.value = pace
+        for profile in PROFILES:
+            core.rerank_costs.paces[profile].value = pace
         answers: list[Answer] = []
         core.submit(RerankJob(answers.append, core._clock() + 0.0085, np.array([1]), rows(40), 1))
         core.step()
@@ -137,8 +141,8 @@ def test_a_spent_or_cancelled_job_never_reaches_the_engine() -> None:
     left.cancelled = True
     core.step()
     assert [type(answer) for answer in answers] == [DeadlineExceeded] * 2
-    assert isinstance(core.encoder.engine, FakeEngine)
-    assert core.encoder.engine.calls == 0
+    assert isinstance(core._encodes.model.engine, FakeEngine)
+    assert core._encodes.model.engine.calls == 0
 
 
 def test_an_engine_that_fails_fails_its_batch_and_no_other() -> None:
@@ -155,7 +159,7 @@ def test_an_engine_that_fails_fails_its_batch_and_no_other() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_output_that_is_no_number_is_an_engine_fault(value: float) -> None:
     core = a_core()
-    for model, output in ((core.encoder, "embedding"), (core.reranker, "score")):
+    for model, output in ((core._encodes.model, "embedding"), (core._reranks.model, "score")):
         infer = model.engine.infer
 
         def spoilt(feeds: Tensors, infer: Infer = infer, output: str = output) -> dict[str, NDArray[np.float32]]:
@@ -188,8 +192,7 @@ def test_the_thread_runs_jobs_and_ends() -> None:
     core.submit(EncodeJob(lambda _: done.set(), None, np.array([5])))
     assert done.wait(10)
     core.close()
-    assert core._thread is not None
-    assert not core._thread.is_alive()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("millirank-")]
 
 
 @pytest.mark.parametrize("tokens", [0, 14, 60, 200])
@@ -228,7 +231,7 @@ def test_every_job_ends_exactly_once(
 
         return infer_or_fail
 
-    for model in (core.encoder, core.reranker):
+    for model in (core._encodes.model, core._reranks.model):
         model.engine.infer = failing(model.engine.infer)  # type: ignore[method-assign]
     ended: Counter[int] = Counter()
     jobs: list[EncodeJob | RerankJob] = []
@@ -236,10 +239,10 @@ def test_every_job_ends_exactly_once(
         index = len(jobs)
         deadline = None if left is None else core._clock() + left
 
-        def done(answer: Answer, index: int = index) -> None:
+        def done(answer: Answer, index: int = index, number: int = number) -> None:
             ended[index] += 1
             if isinstance(answer, Reranked):
-                assert len(answer.scores) <= jobs[index].sequences
+                assert len(answer.scores) <= number
                 assert np.isfinite(answer.scores).all()
 
         if what == "encode":

@@ -75,15 +75,31 @@ async def test_without_time_to_rerank_the_order_is_provisional(tmp_path: Path) -
     assert final.degraded is Degraded.DEADLINE
 
 
-async def test_a_client_that_reads_slowly_costs_the_reranker_its_time(tmp_path: Path) -> None:
-    with open_shop(tmp_path) as shop:
-        now = time.monotonic()
-        answers = shop.pipeline.search(Query("coffee", deadline=now + 30, arrived=now))
+async def test_the_reranker_runs_while_the_provisional_order_leaves(tmp_path: Path) -> None:
+    gate = Gate()
+    with open_shop(tmp_path, reranker={"delay": gate}) as shop:
+        answers = shop.pipeline.search(Query("coffee", deadline=None, arrived=time.monotonic()))
         await anext(answers)
-        shop.pipeline._clock = lambda: now + 31  # by which the first message has left
+        await asyncio.sleep(0)  # gRPC writes the answer now
+        assert await asyncio.to_thread(gate.entered.wait, 20)
+        gate.opened.set()
         final = await anext(answers)
-        assert shop.reranker.calls == 0
-    assert final.degraded is Degraded.DEADLINE  # it was never asked, so it overran nothing
+    assert final.rerank_depth > 0
+
+
+async def test_a_client_that_leaves_after_the_provisional_order_stops_its_rerank(tmp_path: Path) -> None:
+    gate = Gate()
+    with open_shop(tmp_path, reranker={"delay": gate}) as shop:
+        busy = asyncio.create_task(ask(shop, "coffee"))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        answers = shop.pipeline.search(Query("phone", arrived=time.monotonic()))
+        await anext(answers)
+        await asyncio.sleep(0)
+        await answers.aclose()
+        gate.opened.set()
+        await busy
+        shop.core.close()
+        assert shop.reranker.calls == 1
 
 
 async def test_an_encoder_fault_leaves_the_lexical_index(tmp_path: Path) -> None:

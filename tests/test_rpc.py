@@ -197,7 +197,7 @@ async def test_a_good_client_beside_hostile_ones_notices_nothing(tmp_path: Path)
 
 
 async def test_a_deadline_too_short_for_an_idle_server_is_refused_at_once(tmp_path: Path) -> None:
-    async with open_service(tmp_path, promise=Promise(least=60.0)) as (channel, _, shop):
+    async with open_service(tmp_path, promise=Promise(idle=60.0)) as (channel, _, shop):
         code, _ = await refused(channel, Request(query="coffee"), timeout=30)
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert shop.encoder.calls == 0
@@ -206,24 +206,74 @@ async def test_a_deadline_too_short_for_an_idle_server_is_refused_at_once(tmp_pa
 
 async def test_the_service_keeps_its_own_promise(tmp_path: Path) -> None:
     gate = Gate()
-    async with open_service(tmp_path, promise=Promise(sla=0.3), encoder={"delay": gate}) as (channel, _, _):
+    async with open_service(tmp_path, promise=Promise(sla=0.3, idle=0.1), encoder={"delay": gate}) as (channel, _, _):
         _, final = await search(channel, Request(query="coffee"))  # while the engine is still at it
         gate.opened.set()
     assert (final.degraded, final.degraded_reason) == (True, "ENCODER_OVERRUN")
 
 
-async def test_more_than_max_inflight_is_refused_with_a_wait(tmp_path: Path) -> None:
+async def test_what_cannot_be_served_in_time_is_refused_at_once_with_a_wait(tmp_path: Path) -> None:
     gate = Gate()
-    promise = Promise(sla=30.0, max_inflight=1)
+    promise = Promise(sla=5.0, idle=2.0)
     async with open_service(tmp_path, promise=promise, encoder={"delay": gate}) as (channel, service, _):
         first = asyncio.create_task(search(channel, Request(query="coffee")))
         await asyncio.to_thread(gate.entered.wait, 20)
+        second = asyncio.create_task(search(channel, Request(query="coffee")))  # 2 s behind the first, 2 s of its own
+        async with asyncio.timeout(20):
+            while service.inflight < 2:
+                await asyncio.sleep(0.01)
         code, found = await refused(channel, Request(query="coffee"))
+        gate.opened.set()
+        assert len(await first) == len(await second) == 2
+        assert service.inflight == 0
+        assert len(await search(channel, Request(query="coffee"))) == 2
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert found["google.rpc.ErrorInfo"].reason == "OVERLOADED"
+    assert 1 <= found["google.rpc.RetryInfo"].retry_delay.ToMilliseconds() <= 5000
+
+
+async def test_max_inflight_bounds_what_is_accepted(tmp_path: Path) -> None:
+    gate = Gate()
+    promise = Promise(max_inflight=1)
+    async with open_service(tmp_path, promise=promise, encoder={"delay": gate}) as (channel, service, _):
+        first = asyncio.create_task(search(channel, Request(query="coffee")))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        code, _ = await refused(channel, Request(query="coffee"))
         gate.opened.set()
         assert len(await first) == 2
         assert service.inflight == 0
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert found["google.rpc.RetryInfo"].retry_delay.ToMilliseconds() == 30_000
+
+
+async def test_a_batch_larger_than_can_be_served_at_once_takes_turns(tmp_path: Path) -> None:
+    requests = [Request(query="coffee", limit=1)] * 40
+    promise = Promise(sla=1.0, idle=0.2, max_inflight=3)
+    most = 0
+    async with open_service(tmp_path, promise=promise) as (channel, service, _):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        found = []
+        async for message in stub.BatchSearch(search_pb2.BatchSearchRequest(requests=requests), timeout=60):
+            found.append(message)
+            most = max(most, service.inflight)
+    finals = [m.index for m in found if m.response.phase == search_pb2.PHASE_RANKED]
+    assert sorted(finals) == list(range(40))
+    assert most <= 3
+
+
+async def test_a_batch_that_cannot_be_done_by_its_deadline_says_so_for_each_query(tmp_path: Path) -> None:
+    gate = Gate()
+    promise = Promise(sla=0.5, idle=0.2, max_inflight=1)
+    requests = [Request(query="coffee", limit=1)] * 3
+    async with open_service(tmp_path, promise=promise, encoder={"delay": gate}) as (channel, _, _):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        holds = asyncio.create_task(search(channel, Request(query="coffee")))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        call = stub.BatchSearch(search_pb2.BatchSearchRequest(requests=requests), timeout=0.35)
+        found = [m async for m in call]
+        gate.opened.set()
+        await holds
+    assert {m.error.reason for m in found} <= {"OVERLOADED", "DEADLINE_EXCEEDED"}
+    assert sorted(m.index for m in found) == [0, 1, 2]
 
 
 async def test_a_client_that_leaves_frees_its_place(tmp_path: Path) -> None:
@@ -259,6 +309,9 @@ async def test_a_batch_is_not_over_before_its_last_answer_is_written(tmp_path: P
     class SlowReader:
         def time_remaining(self) -> None:
             return None
+
+        def peer(self) -> str:
+            return "ipv4:127.0.0.1:1"
 
         async def write(self, _: object) -> None:
             await reading.wait()

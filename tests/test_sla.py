@@ -1,102 +1,128 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millirank.sla import AT_ONCE, CostTable, Pace
+from millirank.costs import CostTable
+from millirank.sla import Admission, Depth, Rate, Ticket
 from millirank_engines.base import Profile
 
-
-def table(overhead: float = 1.0, a_token: float = 0.01) -> CostTable:
-    """Seconds as on an engine with a fixed cost a call and one a padded token."""
-    profiles = [Profile(batch, length) for batch in (1, 4, 16, 50) for length in (16, 32, 64)]
-    return CostTable({p: overhead + a_token * p.tokens for p in profiles})
+LENGTHS = np.full(50, 20)
 
 
-def test_one_length_is_covered_at_the_least_cost() -> None:
-    costs = CostTable({Profile(4, 32): 4.0, Profile(16, 32): 12.0})
-    assert [costs.cost([n]) for n in (0, 1, 4, 5, 8, 9, 16, 17)] == [0, 4, 4, 8, 8, 12, 12, 16]
+def linear(seconds: float = 0.001) -> CostTable:
+    return CostTable({Profile(n, 32): seconds * n for n in (1, 2, 3, 4, 5, 6, 8, 10, 16, 50)})
 
 
-def test_mixed_lengths_run_together_where_a_call_is_dear_and_apart_where_padding_is() -> None:
-    lengths = np.array([10, 60, 12, 30])
-    dear_calls = table(overhead=100.0, a_token=0.001).plan(lengths)
-    dear_tokens = table(overhead=0.0, a_token=1.0).plan(lengths)
-    assert [chunk.profile for chunk in dear_calls] == [Profile(4, 64)]
-    assert {chunk.profile.length for chunk in dear_tokens} == {16, 32, 64}
+def at_rate(depth: Depth, arrivals: float, now: float = 100.0) -> Depth:
+    for i in range(int(arrivals * 5)):
+        depth.rate.observe(now - 5 + i / arrivals)
+    return depth
 
 
-def test_depth_is_the_largest_that_fits() -> None:
-    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
-    lengths = [np.full(50, 20)]
-    assert [costs.depth_that_fits(lengths, budget) for budget in (3.9, 4.0, 7.0, 10.9, 11.0, 1000.0)] == [
-        0, 4, 8, 8, 12, 50,
+def test_a_rate_follows_arrivals_and_fades() -> None:
+    rate = Rate()
+    assert rate.at(0.0) == 0
+    for i in range(1000):
+        rate.observe(i / 200)
+    assert rate.at(5.0) == pytest.approx(200, rel=0.02)
+    assert rate.at(5.5) == pytest.approx(200 / np.e, rel=0.02)
+    assert rate.at(4.0) == rate.at(4.995)  # a clock read out of order changes nothing
+
+
+def test_depth_is_the_largest_that_the_oldest_deadline_allows() -> None:
+    depth = Depth(linear())
+    assert [depth.choose([LENGTHS], [100 + left], 100.0) for left in (0.0015, 0.0025, 0.0055, 0.0201, 1.0)] == [
+        0, 2, 5, 20, 50,
     ]  # fmt: skip
+    assert depth.choose([LENGTHS, LENGTHS], [100.0201, 200.0], 100.0) == 10
+    assert depth.choose([LENGTHS[:1]], [100.0015], 100.0) == 1  # a lone candidate is all there is
 
 
-def test_requests_share_the_budget() -> None:
-    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
-    assert costs.depth_that_fits([np.full(50, 20), np.full(50, 20)], budget=7.0) == 4
-    assert costs.depth_that_fits([np.full(2, 20), np.full(50, 20)], budget=7.0) == 6  # 2 + 6
+def test_no_deadline_is_no_limit() -> None:
+    assert at_rate(Depth(linear()), 1000).choose([LENGTHS], [None], 100.0) == 50
 
 
-def test_no_request_needs_no_depth() -> None:
-    assert table().depth_that_fits([], budget=1.0) == 0
-    assert table().plan(np.array([], np.int64)) == []
+def test_depth_shrinks_smoothly_with_the_rate_and_ends_at_the_least() -> None:
+    depths = [at_rate(Depth(linear()), rate).choose([LENGTHS], [100.0105], 100.0) for rate in (10, 80, 120, 200, 2000)]
+    assert depths == [10, 8, 5, 3, 2]
 
 
-def test_more_sequences_than_were_solved_for_are_planned_all_the_same() -> None:
-    lengths = np.full(3 * AT_ONCE + 7, 20)
-    costs = CostTable({Profile(4, 32): 4.0, Profile(8, 32): 7.0})
-    assert costs.depth_that_fits([lengths], budget=7.0 * 100) == 800
-    chunks = costs.plan(lengths)
-    assert sorted(i for chunk in chunks for i in chunk.members) == list(range(len(lengths)))
+def test_requests_that_wait_together_bring_their_shares() -> None:
+    depth = at_rate(Depth(linear()), 200)
+    assert depth.choose([LENGTHS] * 3, [100.0205] * 3, 100.0) == 3  # 3 x 3.5 ms for 9 pairs and a bit
 
 
-@given(st.lists(st.integers(1, 90), max_size=80))
-def test_a_plan_is_a_partition_whose_calls_hold_their_members(lengths: list[int]) -> None:
-    costs = table()
-    chunks = costs.plan(np.array(lengths, np.int64))
-    assert sorted(i for chunk in chunks for i in chunk.members) == list(range(len(lengths)))
-    for chunk in chunks:
-        assert 1 <= len(chunk.members) <= chunk.profile.batch
-        assert all(min(lengths[i], 64) <= chunk.profile.length for i in chunk.members)
-    counts = np.bincount(costs.bucket(np.array(lengths, np.int64)), minlength=3).tolist()
-    assert np.isclose(sum(costs.seconds[chunk.profile] for chunk in chunks), costs.cost(counts))
+def answer(admission: Admission, peer: str, now: float, took: float) -> Ticket:
+    ticket = admission.enter(peer, now)
+    admission.leave(ticket, now + took)
+    return ticket
 
 
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.floats(0, 50))
-def test_the_chosen_depth_fits_and_one_more_does_not(lengths: list[int], budget: float) -> None:
-    costs = table()
-    array = np.array(lengths)
-    depth = costs.depth_that_fits([array], budget)
-
-    def cost(n: int) -> float:
-        return costs.cost(np.bincount(costs.bucket(array[:n]), minlength=3).tolist())
-
-    assert cost(depth) <= budget or depth == 0
-    assert depth == len(lengths) or cost(depth + 1) > budget
+def test_whoever_finds_nobody_ahead_is_admitted_whatever_was_learned() -> None:
+    admission = Admission(idle=0.003)
+    for i in range(1000):
+        answer(admission, "a", float(i), took=5.0)
+    assert admission.wait("a", slack=0.007, now=2000.0) == 0
 
 
-@given(st.floats(0.4, 2.5), st.integers(0, 2**32 - 1))
-def test_the_pace_settles_where_nearly_all_observations_lie_below(slowness: float, seed: int) -> None:
-    pace, below = Pace(), []
-    for seconds in slowness * np.random.default_rng(seed).uniform(0.8, 1.2, 3000):
-        below.append(seconds <= pace.value)
-        pace.observe(1.0, seconds)
-    assert 0.93 < np.mean(below[1000:]) < 0.97
+def test_the_queue_is_as_long_as_can_be_served_in_time() -> None:
+    admission = Admission(idle=0.003)
+    for i in range(2000):  # two at a time: the second takes 0.5 ms more
+        first, second = admission.enter("a", float(i)), admission.enter("b", float(i))
+        admission.leave(first, i + 0.003)
+        admission.leave(second, i + 0.0035)
+    assert admission.idle == pytest.approx(0.003, rel=0.1)
+    for waiting in range(30):
+        if admission.wait(f"peer {waiting}", slack=0.007, now=2000.0):
+            break
+        admission.enter(f"peer {waiting}", 2000.0)
+    slack = (0.007 - admission.idle) / admission.each  # Little: L = X (slack - idle)
+    assert waiting == int(slack) + 1
+    assert 4 <= waiting <= 8
+    assert admission.wait("late", slack=0.007, now=2000.0) >= admission.each
 
 
-def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
-    pace = Pace()
-    for _ in range(1000):
-        pace.observe(1.0, 100.0)
-    assert pace.value == Pace.LIMITS[1]
-    for _ in range(300):
-        pace.doubt()
-    assert 2.0 < pace.value < 3.0
-    for _ in range(5000):
-        pace.doubt()
-    assert 0.49 < pace.value <= 0.5
-    for _ in range(3000):
-        pace.observe(1.0, 0.5)
-    assert 0.45 < pace.value < 0.6
+def test_work_that_others_sent_to_the_encoder_counts() -> None:
+    admission = Admission(idle=0.003)
+    admission.enter("a", 0.0)
+    assert admission.wait("b", slack=0.007, now=0.0) == 0
+    assert admission.wait("b", slack=0.007, now=0.0, backlog=0.006) == pytest.approx(0.003, rel=0.1)
+
+
+def test_a_greedy_peer_leaves_the_others_their_share() -> None:
+    admission = Admission(idle=0.001)
+    now = 10.0
+    assert admission.wait("polite", slack=0.011, now=now) == 0
+    answer(admission, "polite", now, took=0.001)
+    greedy = 0
+    while not admission.wait("greedy", slack=0.011, now=now + 0.3):
+        admission.enter("greedy", now + 0.3)
+        greedy += 1
+    assert greedy in (5, 6)  # half of the ten that can be served in time
+    assert admission.wait("polite", slack=0.011, now=now + 0.3) == 0
+    assert admission.wait("another", slack=0.011, now=now + 0.3) == 0
+
+
+def test_a_peer_that_is_gone_is_forgotten() -> None:
+    admission = Admission(idle=0.001)
+    for i in range(1000):
+        admission.wait(f"peer {i}", slack=0.011, now=i / 100)
+        answer(admission, f"peer {i}", i / 100, took=0.001)
+    admission.enter("stays", 20.0)
+    admission.wait("last", slack=0.011, now=20.0)
+    assert set(admission._peers) == {"stays", "last"}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.floats(0, 0.02)), max_size=60))
+def test_every_ticket_counts_once(script: list[tuple[bool, int, float]]) -> None:
+    admission, tickets, now = Admission(idle=0.003), list[Ticket](), 0.0
+    for arrives, number, seconds in script:
+        now += seconds
+        if arrives and not admission.wait(str(number), slack=0.007, now=now):
+            tickets.append(admission.enter(str(number), now))
+        elif tickets:
+            admission.leave(tickets.pop(number % len(tickets)), now if number % 2 else None)
+        assert admission.waiting == len(tickets) == sum(peer.waiting for peer in admission._peers.values())
+        assert admission.each > 0
+        assert admission.idle > 0

@@ -3,7 +3,9 @@
 It counts padded tokens, not requests: requests differ by a factor of four in work, tokens do not.
 """
 
-from collections import deque
+import heapq
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -13,7 +15,7 @@ class Work(Protocol):
 
     @property
     def sequences(self) -> int:
-        """How many sequences it brings."""
+        """How many sequences it brings at least."""
 
     @property
     def length(self) -> int:
@@ -21,7 +23,11 @@ class Work(Protocol):
 
     @property
     def deadline(self) -> float | None:
-        """Monotonic seconds after which nobody waits for it; None means never."""
+        """Monotonic seconds by which it must be done; None means never too late."""
+
+    @property
+    def priority(self) -> int:
+        """The lower goes first, whatever the deadlines."""
 
     @property
     def cancelled(self) -> bool:
@@ -29,6 +35,7 @@ class Work(Protocol):
 
 
 W = TypeVar("W", bound=Work)
+Seconds = Callable[[int, int], float]  # what so many sequences of so many tokens take together
 
 
 @dataclass
@@ -36,51 +43,72 @@ class Batch(Generic[W]):
     """What one pop takes from the queue. Every request pushed leaves in exactly one of these lists, once."""
 
     ready: list[W] = field(default_factory=list)  # to run together, now
-    expired: list[W] = field(default_factory=list)  # past their deadline: to be failed
+    hopeless: list[W] = field(default_factory=list)  # cannot be done by their deadline, even alone: to be failed
     cancelled: list[W] = field(default_factory=list)  # nobody waits for them
 
 
 class Batcher(Generic[W]):
-    """A queue that hands out batches of at most max_tokens padded tokens, oldest first.
+    """A queue that hands out batches: by priority, then the earliest deadline first, then in order of arrival.
 
-    Requests join while the engine is busy; an idle engine pops at once, so nothing ever waits for company.
+    Requests join while the engine is busy; an idle engine pops at once, so nothing ever waits for company. A request
+    joins a batch only if the whole batch is still done by its oldest deadline.
+
+    Args:
+        max_tokens: padded tokens of a batch; a request that has more runs alone.
+        max_requests: requests of a batch; None for any number.
     """
 
-    def __init__(self, max_tokens: int) -> None:
-        self.max_tokens = max_tokens
-        self._waiting: deque[W] = deque()
+    def __init__(self, max_tokens: int, max_requests: int | None = None) -> None:
+        self.max_tokens, self.max_requests = max_tokens, max_requests
+        self.sequences = 0  # of all that wait
+        self.longest = 0  # tokens, of all that have waited since the queue was last empty
+        self._waiting: list[tuple[int, float, int, W]] = []
+        self._arrivals = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def push(self, work: W) -> None:
         """Lets a request wait."""
-        self._waiting.append(work)
+        due = math.inf if work.deadline is None else work.deadline
+        heapq.heappush(self._waiting, (work.priority, due, self._arrivals, work))
+        self._arrivals += 1
+        self.longest = max(self.longest, work.length) if self.sequences else work.length
+        self.sequences += work.sequences
 
-    def pop(self, now: float) -> Batch[W]:
-        """Takes the next batch, and everything at the head of the queue that need not run any more.
+    def pop(self, now: float, seconds: Seconds) -> Batch[W]:
+        """Takes the next batch, and everything before it that need not run any more.
 
-        A request larger than max_tokens runs alone.
+        Args:
+            now: monotonic seconds.
+            seconds: predicts how long a batch takes.
         """
         batch: Batch[W] = Batch()
         sequences = longest = 0
+        oldest = math.inf
         while self._waiting:
-            work = self._waiting[0]
+            _, due, _, work = self._waiting[0]
             if work.cancelled:
-                batch.cancelled.append(self._waiting.popleft())
+                batch.cancelled.append(self._take())
                 continue
-            if work.deadline is not None and work.deadline <= now:
-                batch.expired.append(self._waiting.popleft())
+            if due <= now or now + seconds(work.sequences, work.length) > due:
+                batch.hopeless.append(self._take())
                 continue
-            padded = (sequences + work.sequences) * max(longest, work.length)
-            if batch.ready and padded > self.max_tokens:
-                break
-            sequences, longest = sequences + work.sequences, max(longest, work.length)
-            batch.ready.append(self._waiting.popleft())
+            if batch.ready:
+                together, length = sequences + work.sequences, max(longest, work.length)
+                if together * length > self.max_tokens or len(batch.ready) == self.max_requests:
+                    break
+                if now + seconds(together, length) > min(oldest, due):
+                    break
+            sequences, longest, oldest = sequences + work.sequences, max(longest, work.length), min(oldest, due)
+            batch.ready.append(self._take())
         return batch
 
     def drain(self) -> list[W]:
         """Takes everything, for a shutdown."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        return waiting
+        return [self._take() for _ in range(len(self._waiting))]
+
+    def _take(self) -> W:
+        work = heapq.heappop(self._waiting)[-1]
+        self.sequences -= work.sequences
+        return work

@@ -56,7 +56,7 @@ class Settings:
                 raise ConfigError(f"{name} is {getattr(self, name)}: set it to {LAST_PORT} or less")
         if self.scheduler not in SCHEDULERS:
             raise ConfigError(f"scheduler is {self.scheduler!r}: set it to one of {', '.join(SCHEDULERS)}")
-        if not self.devices or len(self.devices) > 1 and not self.frontends:
+        if not self.devices or (len(self.devices) > 1 and not self.frontends):
             raise ConfigError(f"devices is {list(self.devices)}: name one, or several with frontends = 1 or more")
         if self.sla_ms and self.sla_ms <= 2 * self.reply_reserve_ms:
             raise ConfigError(

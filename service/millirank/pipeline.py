@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 from millirank_engines.pack import Ids
 
-from .core import Encoded, Reranked
 from .errors import DeadlineExceeded
+from .jobs import Encoded, Reranked
 from .rerank import blend
 from .retrieve import Retriever, fuse
 from .tokens import Tokenizer
@@ -100,10 +100,15 @@ class Pipeline:
         pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
         timings = Timings(tokens=_micros(self._clock() - query.arrived))
 
-        encoded, degraded = await self._encode(tokens, query)
+        words = self._on_executor(self._words, query.text)  # while the encoder runs
+        try:
+            encoded, degraded = await self._encode(tokens, query)
+        except BaseException:
+            words.cancel()
+            raise
         if encoded:
             timings = replace(timings, encode_queue=_micros(encoded.queued), encode=_micros(encoded.ran))
-        found = await self._on_executor(self._find, query, encoded.vector if encoded else None)
+        found = await self._on_executor(self._find, query, await words, encoded.vector if encoded else None)
         timings = replace(timings, retrieve=_micros(found.retrieving), render=_micros(found.rendering))
         answer = Ranking(
             phase=Phase.RETRIEVED,
@@ -113,9 +118,12 @@ class Pipeline:
             index_version=str(self._catalog.version),
             query_truncated=truncated or pair_truncated,
         )
-        yield answer
-
-        reranked, reason = await self._rerank(pair_tokens, found.order.rows, query)
+        reranking = asyncio.ensure_future(self._rerank(pair_tokens, found.order.rows, query))  # while the answer leaves
+        try:
+            yield answer
+            reranked, reason = await reranking
+        finally:
+            reranking.cancel()  # without effect once it has ended
         if reranked:
             timings = replace(timings, rerank_queue=_micros(reranked.queued), rerank=_micros(reranked.ran))
         order = blend(found.order, reranked.scores) if reranked else found.order
@@ -144,23 +152,27 @@ class Pipeline:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
         try:
             async with asyncio.timeout(self._left(deadline)):
-                return await self.transport.encode(tokens, deadline), None
+                return await self.transport.encode(tokens, deadline, query.priority), None
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None, Degraded.ENCODER_FAULT
         except (TimeoutError, DeadlineExceeded):
             return None, Degraded.ENCODER_OVERRUN
 
-    def _find(self, query: Query, vector: NDArray[np.float32] | None) -> Found:
+    def _words(self, text: str) -> tuple[Rows, float]:
+        """What the lexical index finds, and the seconds it took; on the executor's thread."""
+        start = self._clock()
+        return self._retriever.lexical(text, self._limits.candidates), self._clock() - start
+
+    def _find(self, query: Query, words: tuple[Rows, float], vector: NDArray[np.float32] | None) -> Found:
         """Candidates and the products of the first ones; on the executor's thread."""
         start = self._clock()
-        rankings = [self._retriever.lexical(query.text, self._limits.candidates)]
-        if vector is not None:
-            rankings.append(self._retriever.dense(vector, self._limits.candidates))
-        fused = fuse(rankings)
+        lexical, seconds = words
+        dense = [] if vector is None else [self._retriever.dense(vector, self._limits.candidates)]
+        fused = fuse([lexical, *dense])
         retrieved = self._clock()
         products = self._products(fused.rows[: query.limit].tolist())
-        return Found(fused, products, retrieved - start, self._clock() - retrieved)
+        return Found(fused, products, seconds + retrieved - start, self._clock() - retrieved)
 
     async def _rerank(self, tokens: Ids, rows: Rows, query: Query) -> tuple[Reranked | None, Degraded | None]:
         """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
@@ -173,7 +185,7 @@ class Pipeline:
             return None, Degraded.DEADLINE
         try:
             async with asyncio.timeout(self._left(deadline)):
-                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline)
+                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline, query.priority)
         except EngineError as error:
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT
@@ -186,9 +198,9 @@ class Pipeline:
     def _products(self, rows: Sequence[int]) -> dict[int, tuple[str, bytes]]:
         return dict(zip(rows, self._catalog.rendered(rows), strict=True))
 
-    async def _on_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _on_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
         call = functools.partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def _before(self, deadline: float | None, *, replies: int) -> float | None:
         """The deadline less the time of the messages that are still to be sent."""

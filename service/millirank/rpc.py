@@ -1,36 +1,31 @@
-"""Proto to types and back, deadlines, statuses; no logic. The one place where an exception becomes a status.
+"""The methods of the service: what is admitted, when it must be answered, and how it ends.
 
 Handlers take raw bytes and parse them here, because grpc.aio itself would call bytes that are no message UNKNOWN.
 """
 
 import asyncio
 import contextlib
-import logging
+import math
 import time
-import unicodedata
-import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
 
-from .config import MAX_BATCH_QUERIES, MAX_LIMIT, MAX_QUERY_CHARACTERS
-from .errors import DeadlineExceeded, InvalidRequest, MillirankError, NotServedYet, Overloaded, Unavailable
+from .errors import DeadlineExceeded, MillirankError, NotServedYet, Overloaded, Unavailable
+from .messages import parsed, proto_from_ranking, queries_from_bytes, query_from_proto
+from .meter import Meter
+from .metrics import Metrics
 from .pipeline import Pipeline
-from .types import Phase, Query, Ranking
+from .sla import Admission, Ticket
+from .statuses import Context, abort, query_error
+from .types import Priority, Query
 from .v1 import search_pb2
 
 SERVICE = "millirank.v1.SearchService"
-DOMAIN = "millirank"  # of google.rpc.ErrorInfo
-log = logging.getLogger(__name__)
-
-Context = grpc.aio.ServicerContext[bytes, Any]
-M = TypeVar("M", bound=Message)
+STUCK = 1.0  # seconds past its deadline after which a call whose client does not read is ended
+PATIENCE = 10.0  # seconds that a query without a deadline may wait for its first stage
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,14 @@ class Promise:
     """What the service promises; from the settings and the warm-up."""
 
     sla: float | None = None  # seconds from arrival to the final message; None for no limit
-    least: float = 0.0  # seconds that an idle server needs without reranking: less is refused at once
-    max_inflight: int = 256  # accepted queries at once; more are refused
+    idle: float = 0.003  # seconds that an idle server needs for the provisional order
+    replies: float = 0.0  # seconds kept back for sending the two messages
+    max_inflight: int | None = None  # accepted queries at once; None for as many as can be served in time
+
+    @property
+    def least(self) -> float:
+        """Seconds that an idle server needs without reranking: less is refused at once."""
+        return self.idle + self.replies
 
 
 class SearchService:
@@ -49,16 +50,32 @@ class SearchService:
 
     Args:
         clock: monotonic seconds, the pipeline's.
+        metrics: of this process.
+        lag: seconds that the event loop is behind: a request has waited so long before it is seen.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+        lag: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.pipeline: Pipeline | None = None
         self.promise = Promise()
         self.inflight = 0  # accepted queries that have not ended
         self._calls = 0  # whose answers are not all written
         self._draining = False
         self._ended = asyncio.Event()  # set whenever a call ends
-        self._clock = clock
+        self._clock, self._metrics, self._lag = clock, metrics or Metrics(), lag
+
+    @property
+    def promise(self) -> Promise:
+        """What is promised."""
+        return self._promise
+
+    @promise.setter
+    def promise(self, promise: Promise) -> None:
+        self._promise, self._admission = promise, Admission(promise.idle)
 
     def drain(self) -> None:
         """Refuses every query from now on."""
@@ -81,23 +98,31 @@ class SearchService:
 
     async def search(self, data: bytes, context: Context) -> None:
         """Serves Search."""
-        arrived = self._clock()
+        arrived = self._clock() - self._lag()
+        meter = Meter(self._metrics, "Search", arrived, self._clock)
         try:
-            query = query_from_proto(_parsed(data, search_pb2.SearchRequest), arrived, self._deadline(arrived, context))
+            query = query_from_proto(parsed(data, search_pb2.SearchRequest), arrived, self._deadline(arrived, context))
+            pipeline, ticket = self._admitted(query, context.peer())
             with self._call():
-                await self._answer(query, context.write)
+                async with asyncio.timeout(self._stuck(query)):
+                    await self._answer(pipeline, query, ticket, context.write, meter)
+        except asyncio.CancelledError:
+            meter.ended("CANCELLED")
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
+            meter.failed(error)
             await abort(context, error)
 
     async def batch_search(self, data: bytes, context: Context) -> None:
-        """Serves BatchSearch: every query as its own, side by side."""
-        arrived = self._clock()
+        """Serves BatchSearch: every query as its own, side by side, as many at once as can be served in time."""
+        arrived = self._clock() - self._lag()
         try:
-            requests = _queries(data)
-            deadline = self._deadline(arrived, context)
+            requests = queries_from_bytes(data)
+            self._ready()
+            left = context.time_remaining()
         except MillirankError as error:
             await abort(context, error)
-
+        end = None if left is None else arrived + left
         answers: asyncio.Queue[search_pb2.BatchSearchResponse | None] = (
             asyncio.Queue()
         )  # one writer: a call has one pen
@@ -106,10 +131,15 @@ class SearchService:
             async def send(response: search_pb2.SearchResponse) -> None:
                 answers.put_nowait(search_pb2.BatchSearchResponse(index=index, response=response))
 
+            meter = Meter(self._metrics, "BatchSearch", self._clock(), self._clock)
             try:
-                await self._answer(query_from_proto(request, arrived, deadline), send)
+                query_from_proto(request, arrived, end)  # what is wrong is told at once
+                query, pipeline, ticket = await self._in_turn(request, end, context.peer())
+                meter = Meter(self._metrics, "BatchSearch", query.arrived, self._clock)
+                await self._answer(pipeline, query, ticket, send, meter)
             except Exception as error:  # noqa: BLE001 - the other queries are not touched by it
-                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, error=_query_error(error)))
+                meter.failed(error)
+                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, error=query_error(error)))
 
         async def every() -> None:
             await asyncio.gather(*(one(index, request) for index, request in enumerate(requests)))
@@ -121,6 +151,26 @@ class SearchService:
                 while (answer := await answers.get()) is not None:
                     await context.write(answer)
 
+    async def _in_turn(
+        self, request: search_pb2.SearchRequest, end: float | None, peer: str
+    ) -> tuple[Query, Pipeline, Ticket]:
+        """Admits a query of a batch as soon as there is room for it: its own time begins then.
+
+        Raises:
+            DeadlineExceeded: if the client's deadline passed meanwhile.
+            Unavailable: if the server is not serving.
+        """
+        while True:
+            now = self._clock()
+            limits = [limit for limit in (end, now + self.promise.sla if self.promise.sla else None) if limit]
+            query = query_from_proto(request, now, min(limits) if limits else None)
+            try:
+                return query, *self._admitted(replace(query, priority=Priority.BATCH), peer)
+            except Overloaded as error:
+                if end is not None and now + error.retry_after >= end:
+                    raise
+                await asyncio.sleep(error.retry_after)
+
     async def rerank(self, _data: bytes, context: Context) -> NoReturn:
         """Will serve Rerank."""
         await abort(context, NotServedYet(f"{SERVICE}.Rerank"))
@@ -131,139 +181,71 @@ class SearchService:
         limits = [limit for limit in (left, self.promise.sla) if limit is not None]
         return arrived + min(limits) if limits else None
 
-    async def _answer(self, query: Query, send: Callable[[search_pb2.SearchResponse], Awaitable[None]]) -> None:
-        """Admits a query and sends its answers."""
-        pipeline = self._admitted(query)
+    def _stuck(self, query: Query) -> float | None:
+        """Seconds after which a client that does not read is given up."""
+        return None if query.deadline is None else query.deadline - self._clock() + STUCK
+
+    async def _answer(
+        self,
+        pipeline: Pipeline,
+        query: Query,
+        ticket: Ticket,
+        send: Callable[[search_pb2.SearchResponse], Awaitable[None]],
+        meter: Meter,
+    ) -> None:
+        """Sends the answers of an admitted query."""
         self.inflight += 1
+        self._metrics.inflight(self.inflight)
+        waits = True  # in the first stage
         try:
             async with contextlib.aclosing(pipeline.search(query)) as rankings:
                 async for ranking in rankings:
+                    if waits:
+                        waits = False
+                        self._admission.leave(ticket, self._clock())
                     await send(proto_from_ranking(ranking, query.id))
+                    meter.sent(ranking)
         finally:
+            if waits:
+                self._admission.leave(ticket, None)
             self.inflight -= 1
+            self._metrics.inflight(self.inflight)
 
-    def _admitted(self, query: Query) -> Pipeline:
+    def _ready(self) -> Pipeline:
         if self._draining:
             raise Unavailable("the server is shutting down: retry on another one")
         if self.pipeline is None:
             raise Unavailable("the server is starting: retry when its health is SERVING")
-        promise = self.promise
-        if query.deadline is not None and query.deadline - query.arrived < promise.least:
-            raise DeadlineExceeded(
-                f"the deadline leaves {max(0.0, query.deadline - query.arrived) * 1e3:.1f} ms, an idle server needs "
-                f"{promise.least * 1e3:.1f} ms without reranking: allow more time"
-            )
-        if self.inflight >= promise.max_inflight:
-            wait = promise.sla or promise.least
-            raise Overloaded(f"{self.inflight} queries are being answered: retry later", retry_after=wait)
         return self.pipeline
 
+    def _admitted(self, query: Query, peer: str) -> tuple[Pipeline, Ticket]:
+        """Counts a query in, or refuses it.
 
-def query_from_proto(request: search_pb2.SearchRequest, arrived: float, deadline: float | None) -> Query:
-    """A query as the pipeline takes it.
-
-    Raises:
-        NotServedYet: if a field is set that this version does not serve.
-        InvalidRequest: if a field is wrong.
-    """
-    for name in ("catalog", "filter", "facets", "page_token", "explain"):
-        present = request.HasField("filter") if name == "filter" else getattr(request, name)
-        if present:
-            raise NotServedYet(name)
-    if len(request.query) > MAX_QUERY_CHARACTERS:
-        raise InvalidRequest("query", f"has {len(request.query)} characters: send at most {MAX_QUERY_CHARACTERS}")
-    text = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in request.query).split())
-    if not text:
-        raise InvalidRequest("query", "is empty or blank: send what the shopper typed")
-    if request.limit > MAX_LIMIT:
-        raise InvalidRequest("limit", f"is {request.limit}: ask for at most {MAX_LIMIT} hits")
-    return Query(
-        text=text,
-        limit=request.limit or 10,
-        rerank_depth=request.rerank_depth or None,
-        arrived=arrived,
-        deadline=deadline,
-        id=uuid.uuid4().hex,
-    )
-
-
-def proto_from_ranking(ranking: Ranking, query_id: str) -> search_pb2.SearchResponse:
-    """One answer as the client gets it."""
-    times = ranking.timings
-    response = search_pb2.SearchResponse(
-        phase=search_pb2.PHASE_RANKED if ranking.phase is Phase.RANKED else search_pb2.PHASE_RETRIEVED,
-        timings=search_pb2.Timings(
-            tokens_us=times.tokens,
-            encode_queue_us=times.encode_queue,
-            encode_us=times.encode,
-            retrieve_us=times.retrieve,
-            render_us=times.render,
-            rerank_queue_us=times.rerank_queue,
-            rerank_us=times.rerank,
-            total_us=times.total,
-        ),
-        rerank_depth=ranking.rerank_depth,
-        degraded=ranking.degraded is not None,
-        degraded_reason=ranking.degraded.name if ranking.degraded else "",
-        query_id=query_id,
-        index_version=ranking.index_version,
-        query_truncated=ranking.query_truncated,
-    )
-    for hit in ranking.hits:
-        message = response.hits.add(rank=hit.rank, id=hit.id, score=hit.score)
-        message.product.MergeFromString(hit.product)
-    return response
-
-
-def _queries(data: bytes) -> Sequence[search_pb2.SearchRequest]:
-    requests = _parsed(data, search_pb2.BatchSearchRequest).requests
-    if not 1 <= len(requests) <= MAX_BATCH_QUERIES:
-        raise InvalidRequest("requests", f"holds {len(requests)} queries: send 1 to {MAX_BATCH_QUERIES}")
-    return requests
-
-
-def _parsed(data: bytes, kind: type[M]) -> M:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise InvalidRequest("message", f"these bytes are no {kind.DESCRIPTOR.full_name}: use its stubs") from error
-
-
-async def abort(context: Context, error: Exception) -> NoReturn:
-    """Ends a call with the status that belongs to an exception, and google.rpc details: always ErrorInfo."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    known = _known(error)
-    code = grpc.StatusCode[known.status]
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=known.reason, domain=DOMAIN)]
-    if isinstance(known, NotServedYet):
-        details[0] = error_details_pb2.ErrorInfo(reason=known.reason, domain=DOMAIN, metadata={"field": known.field})
-    if isinstance(known, InvalidRequest):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=known.field, description=known.message)
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(known, Overloaded):
-        wait = Duration()
-        wait.FromMilliseconds(max(1, round(known.retry_after * 1e3)))
-        details.append(error_details_pb2.RetryInfo(retry_delay=wait))
-    status = status_pb2.Status(code=code.value[0], message=str(known))
-    for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    await context.abort(code, str(known), (("grpc-status-details-bin", status.SerializeToString()),))
-
-
-def _known(error: Exception) -> MillirankError:
-    """The error itself, or an INTERNAL one that tells a client nothing of an exception that we did not foresee."""
-    if isinstance(error, MillirankError) and error.status != "INTERNAL":
-        return error
-    log.error("a query failed", exc_info=error)
-    return MillirankError("the query could not be answered: the server's log says why")
-
-
-def _query_error(error: Exception) -> search_pb2.QueryError:
-    known = _known(error)
-    return search_pb2.QueryError(code=grpc.StatusCode[known.status].value[0], message=str(known), reason=known.reason)
+        Raises:
+            Unavailable: if the server is not serving.
+            DeadlineExceeded: if even an idle server could not meet the deadline.
+            Overloaded: if it cannot be met now.
+        """
+        pipeline, promise = self._ready(), self.promise
+        left = math.inf if query.deadline is None else query.deadline - query.arrived
+        if left < promise.least:
+            raise DeadlineExceeded(
+                f"the deadline leaves {max(0.0, left) * 1e3:.1f} ms, an idle server needs "
+                f"{promise.least * 1e3:.1f} ms without reranking: allow more time"
+            )
+        now = self._clock()
+        slack = min(PATIENCE, left - promise.replies) - (now - query.arrived)
+        if query.priority is Priority.BATCH:
+            slack /= 2  # leaves room for those who look at a screen
+        wait = self._admission.wait(peer, slack, now, pipeline.transport.backlog().encode)
+        if promise.max_inflight is not None and self.inflight >= promise.max_inflight:
+            wait = max(wait, promise.least)
+        if wait:
+            raise Overloaded(
+                "more queries wait than can be served in time: retry after the delay in RetryInfo, or add servers",
+                retry_after=wait,
+            )
+        return pipeline, self._admission.enter(peer, now)
 
 
 def handler(service: SearchService) -> grpc.GenericRpcHandler:

@@ -1,170 +1,175 @@
-"""What work costs and what fits into the time left: a pure policy over measured costs."""
+"""Who is admitted, and how deep is reranked: the pure policies that keep the promised time."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank_engines.base import Profile
+from .costs import CostTable, Pace
 
-AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
+
+class Rate:
+    """Arrivals a second, as an exponentially weighted average.
+
+    Args:
+        window: seconds after which an arrival counts 1/e.
+    """
+
+    def __init__(self, window: float = 0.5) -> None:
+        self._window, self._value, self._last = window, 0.0, -math.inf
+
+    def observe(self, now: float) -> None:
+        """Counts one arrival."""
+        self._value, self._last = self.at(now) + 1 / self._window, max(now, self._last)
+
+    def at(self, now: float) -> float:
+        """Arrivals a second, as of now."""
+        return self._value * math.exp(min(0.0, (self._last - now) / self._window))
+
+
+class Depth:
+    """How many candidates of each request are reranked: as many as its oldest deadline and its fair share allow.
+
+    The share keeps depth smooth under load. A rerank that used all the time its deadline leaves would let those behind
+    it wait for nearly all of theirs; so each request takes at most UTILISATION / rate seconds, and queries that come at
+    that rate find the reranker free. Below LEAST candidates there is no order to change.
+
+    Args:
+        costs: the reranker's.
+    """
+
+    LEAST = 2  # candidates
+    UTILISATION = 0.7  # of the reranker's time, beyond which depth shrinks
+
+    def __init__(self, costs: CostTable) -> None:
+        self.costs = costs
+        self.rate = Rate()
+
+    def choose(self, pairs: Sequence[NDArray[np.integer]], deadlines: Sequence[float | None], now: float) -> int:
+        """The depth of a batch.
+
+        Args:
+            pairs: for each request, tokens of its pairs in prior order, (cap,).
+            deadlines: of each request, monotonic seconds; None for no limit.
+            now: monotonic seconds.
+
+        Returns:
+            Candidates of each request, at most the longest cap; 0 if there is no time for LEAST of them.
+        """
+        cap = max(map(len, pairs))
+        due = [deadline for deadline in deadlines if deadline is not None]
+        if not due:
+            return cap
+        least = min(self.LEAST, cap)
+        left = min(due) - now
+        rate = self.rate.at(now)
+        share = len(pairs) * self.UTILISATION / rate if rate else left
+        depth = self.costs.depth_that_fits(pairs, min(left, share))
+        if depth < least:  # a share too small for anything is no reason to do nothing in time that is there
+            at_least = self.costs.depth_that_fits([own[:least] for own in pairs], left)
+            depth = least if at_least >= least else 0
+        return depth
+
+
+@dataclass
+class _Peer:
+    """One connection, or whoever else shares the service with others."""
+
+    waiting: int = 0
+    seen: float = -math.inf  # monotonic seconds
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Sequences that run in one engine call."""
+class Ticket:
+    """An admitted query, until it leaves its first stage."""
 
-    profile: Profile
-    members: tuple[int, ...]  # positions in the lengths that were planned
+    peer: Hashable
+    ahead: int  # queries in their first stage when it came
+    arrived: float  # monotonic seconds
 
 
-class _Cover:
-    """The cheapest way to run n sequences of one length, for n from 0 to as many as were asked for.
+class Admission:
+    """Admits a query if its provisional order can still be made in time, by Little's law.
+
+    With L queries in their first stage, which leave it at a rate X, a new one waits L / X and then takes what an idle
+    service takes. Both are learned from every query, as quantiles: the idle time from those that found nobody ahead,
+    1 / X from the others. So the queue has no fixed length: it is as long as can be served in time, X (slack - idle).
+    A query that finds nobody ahead is always admitted, otherwise a service that was slow once would never learn better.
+
+    Beyond half of what can be served each peer has its share only: that of one who sends little stays free for it.
 
     Args:
-        usable: profiles that hold that length, and their seconds.
-    """
-
-    def __init__(self, usable: Mapping[Profile, float]) -> None:
-        self._usable = sorted(usable.items(), key=lambda item: item[1])
-        self.cost: list[float] = [0.0]  # seconds, by n
-        self.first: list[Profile | None] = [None]  # the first call to make, by n
-
-    def solve(self, n: int) -> None:
-        """Lets cost and first reach n."""
-        for m in range(len(self.cost), n + 1):
-            cost, profile = min(
-                ((seconds + self.cost[max(0, m - p.batch)], p) for p, seconds in self._usable), key=lambda x: x[0]
-            )
-            self.cost.append(cost)
-            self.first.append(profile)
-
-
-class Pace:
-    """How long work takes now, as a multiple of its measured cost: the quantile of what is observed.
-
-    Each observation moves it up by QUANTILE or down by 1 - QUANTILE steps, so it settles where that share of the
-    observations lies below it, and follows a machine that others slow down or leave alone (stochastic approximation of
-    a quantile: Robbins and Monro 1951; Tierney 1983). Work that was not tried because it would not fit says nothing:
-    the pace is then doubted a little, so that a machine that was slow for a while is tried again.
+        idle: seconds that the first stage takes on an idle service, from the rehearsal.
     """
 
     QUANTILE = 0.95
-    STEP = 0.05  # relative
-    LIMITS = (0.2, 5.0)
-    LEAST_DOUBTED = 0.5  # a table made on a machine twice as slow is outlived, clients with hopeless deadlines are, too
+    ACTIVE = 1.0  # seconds for which a peer that was seen has a share
 
-    def __init__(self) -> None:
-        self.value = 1.0
+    def __init__(self, idle: float) -> None:
+        self.waiting = 0  # queries in their first stage
+        self._measured = idle
+        self._idle, self._each = Pace(self.QUANTILE), Pace(self.QUANTILE)  # multiples of the idle time
+        self._peers: dict[Hashable, _Peer] = {}
+        self._active, self._counted = 1, -math.inf
 
-    def observe(self, predicted: float, taken: float) -> None:
-        """Learns from one batch; both in seconds."""
-        above = taken > self.value * predicted
-        self._move(self.QUANTILE if above else self.QUANTILE - 1)
+    @property
+    def idle(self) -> float:
+        """Seconds of a first stage that finds nobody ahead."""
+        return self._measured * self._idle.value
 
-    def doubt(self) -> None:
-        """Learns from work that was not tried; never so far that the next tries are hopeless."""
-        if self.value > self.LEAST_DOUBTED:
-            self._move(self.QUANTILE - 1)
+    @property
+    def each(self) -> float:
+        """Seconds that each query ahead adds: 1 / X."""
+        return self._measured * self._each.value
 
-    def _move(self, steps: float) -> None:
-        self.value = min(max(self.value * (1 + self.STEP * steps), self.LIMITS[0]), self.LIMITS[1])
-
-
-class CostTable:
-    """Seconds that each profile takes, measured at warm-up, and the cheapest way to cover any number of sequences.
-
-    For one length, covering n sequences is a coin problem over the batch sizes, solved once for every n. A set of mixed
-    lengths is cut, longest first, where two calls at two lengths cost less than one at the longer.
-    """
-
-    def __init__(self, seconds: Mapping[Profile, float]) -> None:
-        self.seconds = dict(seconds)
-        self.edges = sorted({profile.length for profile in seconds})  # tokens
-        self._covers = [_Cover({p: cost for p, cost in seconds.items() if p.length >= edge}) for edge in self.edges]
-        self._solve(AT_ONCE)
-
-    def _solve(self, n: int) -> None:
-        for cover in self._covers:
-            cover.solve(n)
-
-    def bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
-        """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
-        return np.minimum(np.searchsorted(self.edges, lengths), len(self.edges) - 1)
-
-    def _cuts(self, counts: Sequence[int]) -> tuple[float, list[tuple[int, int]]]:
-        """The cheapest way to run counts[e] sequences of each edge: its cost, and the spans of edges run as one."""
-        last = len(self.edges)
-        self._solve(sum(counts))
-        best: list[float] = [0.0]
-        start: list[int] = [0]
-        for end in range(1, last + 1):
-            cover = self._covers[end - 1].cost
-            total, choice, cost = 0, 0, float("inf")
-            for begin in range(end - 1, -1, -1):
-                total += counts[begin]
-                candidate = best[begin] + cover[total]
-                if candidate < cost:
-                    cost, choice = candidate, begin
-            best.append(cost)
-            start.append(choice)
-        groups = []
-        end = last
-        while end:
-            groups.append((start[end], end))
-            end = start[end]
-        return best[last], groups
-
-    def cost(self, counts: Sequence[int]) -> float:
-        """Seconds for counts[e] sequences of each edge."""
-        return self._cuts(counts)[0]
-
-    def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
-        """The engine calls that score sequences of these lengths at the least cost.
+    def wait(self, peer: Hashable, slack: float, now: float, backlog: float = 0.0) -> float:
+        """Seconds after which a query could be admitted that must have its provisional order within slack; 0 for now.
 
         Args:
-            lengths: tokens of each sequence, shape (n,).
-
-        Returns:
-            Chunks whose members are a partition of range(n).
+            peer: who asks.
+            slack: seconds left for the first stage.
+            now: monotonic seconds.
+            backlog: seconds of work that the encoder has accepted, from anywhere.
         """
-        buckets = self.bucket(lengths)
-        counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
-        chunks = []
-        for begin, end in self._cuts(counts)[1]:
-            members = np.flatnonzero((buckets >= begin) & (buckets < end)).tolist()
-            first = self._covers[end - 1].first
-            while members:
-                profile = first[len(members)]
-                assert profile is not None  # noqa: S101 - n >= 1 always has a first call
-                chunks.append(Chunk(profile, tuple(members[: profile.batch])))
-                members = members[profile.batch :]
-        return chunks
+        own = self._peers.get(peer)
+        if own is None:
+            own = self._peers[peer] = _Peer()
+        own.seen = now
+        if not self.waiting:
+            return 0.0
+        self._count(now)
+        room = (slack - self.idle) / self.each  # queries ahead that still leave time
+        late = max(self.waiting * self.each, backlog) + self.idle - slack
+        if late > 0:
+            return max(late, self.each)
+        if self.waiting >= room / 2 and own.waiting >= max(1.0, room / self._active):
+            return self.each
+        return 0.0
 
-    def predicted(self, chunks: Sequence[Chunk]) -> float:
-        """Seconds that a plan takes at the measured pace."""
-        return sum(self.seconds[chunk.profile] for chunk in chunks)
+    def enter(self, peer: Hashable, now: float) -> Ticket:
+        """Counts an admitted query."""
+        ticket = Ticket(peer, self.waiting, now)
+        self.waiting += 1
+        self._peers.setdefault(peer, _Peer()).waiting += 1
+        return ticket
 
-    def depth_that_fits(self, lengths: Sequence[NDArray[np.integer]], budget: float) -> int:
-        """How many candidates of each request can be scored, all requests together, within the budget.
+    def leave(self, ticket: Ticket, now: float | None) -> None:
+        """Ends a query's first stage, at now; None if it failed and says nothing of the time that it takes."""
+        self.waiting -= 1
+        self._peers[ticket.peer].waiting -= 1
+        if now is None:
+            return
+        took = now - ticket.arrived
+        if not ticket.ahead:
+            self._idle.observe(took / self._measured)
+        else:
+            self._each.observe(max(0.0, took - self.idle) / (ticket.ahead * self._measured))
 
-        Args:
-            lengths: for each request, tokens of its pairs in prior order.
-            budget: seconds.
-
-        Returns:
-            The largest depth, up to the longest request's own, whose plan fits; 0 if none does.
-        """
-        deepest = max(map(len, lengths), default=0)
-        counts = np.zeros((deepest + 1, len(self.edges)), np.int64)  # by depth and edge
-        for request in lengths:
-            hot = np.zeros((deepest, len(self.edges)), np.int64)
-            hot[np.arange(len(request)), self.bucket(request)] = 1
-            counts[1:] += hot.cumsum(axis=0)
-        low, high = 0, deepest
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self.cost(counts[middle].tolist()) <= budget
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return low
+    def _count(self, now: float) -> None:
+        """Forgets peers that are gone, a few times a second."""
+        if now - self._counted > self.ACTIVE / 4:
+            self._counted = now
+            self._peers = {p: own for p, own in self._peers.items() if own.waiting or now - own.seen < self.ACTIVE}
+            self._active = max(1, len(self._peers))

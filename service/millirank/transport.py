@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from millirank_engines.pack import Ids
 
-from .core import Core, Encoded, EncodeJob, Reranked, RerankJob
+from .core import Core
+from .jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob
 from .types import Priority
 
 R = TypeVar("R", Encoded, Reranked)
@@ -24,10 +25,11 @@ class Transport(Protocol):
         Args:
             ids: token ids, (n,), without special tokens.
             deadline: monotonic seconds; None for no limit.
+            priority: who goes first.
 
         Raises:
             EngineError: if the engine failed.
-            DeadlineExceeded: if the deadline passed before the query's batch.
+            DeadlineExceeded: if the deadline is too near for the work.
             Unavailable: if the core has stopped.
         """
 
@@ -46,12 +48,16 @@ class Transport(Protocol):
             rows: products of the snapshot in prior order, (cap,).
             snapshot: which one.
             deadline: monotonic seconds by which the scores must be there; None for no limit.
+            priority: who goes first.
 
         Raises:
             EngineError: if the engine failed.
-            DeadlineExceeded: if the deadline passed before the request's batch.
+            DeadlineExceeded: if the deadline is too near for the work.
             Unavailable: if the core has stopped.
         """
+
+    def backlog(self) -> Backlog:
+        """What a new call would wait for."""
 
 
 class InProcess:
@@ -76,6 +82,10 @@ class InProcess:
         return await self._call(
             Reranked, lambda done: RerankJob(done, deadline, query, rows, snapshot, priority=priority)
         )
+
+    def backlog(self) -> Backlog:
+        """See Transport."""
+        return self._core.backlog()
 
     async def _call(
         self,

@@ -1,0 +1,203 @@
+"""What engine calls cost, and the cheapest calls that run a set of sequences: pure, over measured seconds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import Profile
+
+AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Sequences that run in one engine call."""
+
+    profile: Profile
+    members: tuple[int, ...]  # positions in the lengths that were planned
+
+
+class Pace:
+    """How long work takes now, as a multiple of its measured cost: a quantile of what is observed.
+
+    Each observation moves it up by `quantile` or down by `1 - quantile` steps, so it settles where that share of the
+    observations lies below it, and follows a machine that others slow down or leave alone (stochastic approximation of
+    a quantile: Robbins and Monro 1951; Tierney 1983). Work that was not tried because it would not fit says nothing:
+    the pace is then doubted a little, so that a machine that was slow for a while is tried again.
+    """
+
+    STEP = 0.05  # relative
+    DOUBT = 0.005  # relative
+    LIMITS = (0.2, 5.0)
+    LEAST_DOUBTED = 0.5  # a table made on a machine twice as slow is outlived, clients with hopeless deadlines are, too
+
+    def __init__(self, quantile: float = 0.99) -> None:
+        self.value = 1.0
+        self._up, self._down = self.STEP * quantile, self.STEP * (1 - quantile)
+
+    def observe(self, ratio: float, weight: float = 1.0) -> None:
+        """Learns from one call that took ratio times its measured cost."""
+        self._move(self._up * weight if ratio > self.value else -self._down * weight)
+
+    def doubt(self) -> None:
+        """Learns from work that was not tried; never so far that the next tries are hopeless."""
+        if self.value > self.LEAST_DOUBTED:
+            self._move(-self.DOUBT)
+
+    def _move(self, by: float) -> None:
+        self.value = min(max(self.value * (1 + by), self.LIMITS[0]), self.LIMITS[1])
+
+
+class _Cover:
+    """The cheapest way to run n sequences of one length, for n from 0 to as many as were asked for.
+
+    Args:
+        usable: profiles that hold that length, and their seconds.
+    """
+
+    def __init__(self, usable: Mapping[Profile, float]) -> None:
+        self._usable = sorted(usable.items(), key=lambda item: item[1])
+        self.cost: list[float] = [0.0]  # seconds, by n
+        self.first: list[Profile | None] = [None]  # the first call to make, by n
+
+    def solve(self, n: int) -> None:
+        """Lets cost and first reach n."""
+        for m in range(len(self.cost), n + 1):
+            cost, profile = min(
+                ((seconds + self.cost[max(0, m - p.batch)], p) for p, seconds in self._usable), key=lambda x: x[0]
+            )
+            self.cost.append(cost)
+            self.first.append(profile)
+
+
+class CostTable:
+    """Seconds that each profile takes, measured at warm-up, and the cheapest way to cover any number of sequences.
+
+    For one length, covering n sequences is a coin problem over the batch sizes, solved once for every n. A set of mixed
+    lengths is cut, longest first, where two calls at two lengths cost less than one at the longer.
+
+    The shape of a plan follows the measured seconds; what it is predicted to take follows the paces, one for each
+    profile. A profile's pace learns from its own calls and, by a third, from those of the others: what slows one down
+    mostly slows all, and a shape that has not run yet must not look cheap for it.
+    """
+
+    OTHERS = 1 / 3  # weight of another profile's observation
+
+    def __init__(self, seconds: Mapping[Profile, float]) -> None:
+        self.seconds = dict(seconds)
+        self.paces = {profile: Pace() for profile in seconds}
+        self.edges = sorted({profile.length for profile in seconds})  # tokens
+        self._covers = [_Cover({p: cost for p, cost in seconds.items() if p.length >= edge}) for edge in self.edges]
+        self._solve(AT_ONCE)
+
+    def observe(self, profile: Profile, taken: float) -> None:
+        """Learns from one engine call of that many seconds."""
+        ratio = taken / self.seconds[profile]
+        for other, pace in self.paces.items():
+            pace.observe(ratio, 1.0 if other == profile else self.OTHERS)
+
+    def doubt(self) -> None:
+        """Learns from work that was not tried because it would not fit."""
+        for pace in self.paces.values():
+            pace.doubt()
+
+    def predicted(self, sequences: int, length: int) -> float:
+        """Seconds, at the present pace, of the cheapest calls for so many sequences of so many tokens."""
+        if not sequences:
+            return 0.0
+        edge = min(int(np.searchsorted(self.edges, length)), len(self.edges) - 1)
+        self._solve(sequences)
+        return self._paced(edge, sequences)
+
+    def cost(self, counts: Sequence[int]) -> float:
+        """Seconds, at the present pace, for counts[e] sequences of each edge."""
+        return sum(self._paced(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts))
+
+    def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
+        """The engine calls that score sequences of these lengths at the least cost.
+
+        Args:
+            lengths: tokens of each sequence, shape (n,).
+
+        Returns:
+            Chunks whose members are a partition of range(n).
+        """
+        buckets = self._bucket(lengths)
+        counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
+        chunks = []
+        for begin, end in self._cuts(counts):
+            members = np.flatnonzero((buckets >= begin) & (buckets < end)).tolist()
+            while members:
+                profile = self._first(end - 1, len(members))
+                chunks.append(Chunk(profile, tuple(members[: profile.batch])))
+                members = members[profile.batch :]
+        return chunks
+
+    def depth_that_fits(self, lengths: Sequence[NDArray[np.integer]], budget: float) -> int:
+        """How many candidates of each request can be scored, all requests together, within the budget.
+
+        Args:
+            lengths: for each request, tokens of its pairs in prior order.
+            budget: seconds, at the present pace.
+
+        Returns:
+            The largest depth, up to the longest request's own, whose plan fits; 0 if none does.
+        """
+        deepest = max(map(len, lengths), default=0)
+        counts = np.zeros((deepest + 1, len(self.edges)), np.int64)  # by depth and edge
+        for request in lengths:
+            hot = np.zeros((deepest, len(self.edges)), np.int64)
+            hot[np.arange(len(request)), self._bucket(request)] = 1
+            counts[1:] += hot.cumsum(axis=0)
+        low, high = 0, deepest
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.cost(counts[middle].tolist()) <= budget
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    def _solve(self, n: int) -> None:
+        for cover in self._covers:
+            cover.solve(n)
+
+    def _first(self, edge: int, n: int) -> Profile:
+        profile = self._covers[edge].first[n]
+        assert profile is not None  # noqa: S101 - n >= 1 always has a first call
+        return profile
+
+    def _paced(self, edge: int, n: int) -> float:
+        total = 0.0
+        while n > 0:
+            profile = self._first(edge, n)
+            total += self.seconds[profile] * self.paces[profile].value
+            n -= profile.batch
+        return total
+
+    def _bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
+        """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
+        return np.minimum(np.searchsorted(self.edges, lengths), len(self.edges) - 1)
+
+    def _cuts(self, counts: Sequence[int]) -> list[tuple[int, int]]:
+        """The cheapest way to run counts[e] sequences of each edge: the spans of edges that are run as one."""
+        last = len(self.edges)
+        self._solve(sum(counts))
+        best: list[float] = [0.0]
+        start: list[int] = [0]
+        for end in range(1, last + 1):
+            cover = self._covers[end - 1].cost
+            total, choice, cost = 0, 0, float("inf")
+            for begin in range(end - 1, -1, -1):
+                total += counts[begin]
+                candidate = best[begin] + cover[total]
+                if candidate < cost:
+                    cost, choice = candidate, begin
+            best.append(cost)
+            start.append(choice)
+        groups = []
+        end = last
+        while end:
+            groups.append((start[end], end))
+            end = start[end]
+        return groups

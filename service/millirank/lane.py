@@ -1,0 +1,202 @@
+"""A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
+from millirank_engines.model import ModelSpec
+from millirank_engines.pack import pack_sequences
+
+from .batching import Batcher
+from .costs import Chunk, CostTable
+from .errors import DeadlineExceeded, Unavailable
+from .jobs import Job, Result
+from .metrics import Metrics
+
+NICE = 10  # of a background lane's thread; the operating system then lets everything else go first
+STOPPED = "the core has stopped: send the request to another server"
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(frozen=True)
+class Model:
+    """An engine and the model that it runs."""
+
+    engine: Engine
+    spec: ModelSpec
+
+
+class Lane(Generic[J]):
+    """Runs the jobs of one kind, one batch at a time; every job ends exactly once.
+
+    Args:
+        name: encode or rerank.
+        model: what runs; owned and closed by the lane.
+        run: runs the jobs of a batch that began at a time, and gives each its result.
+        clock: monotonic seconds.
+        metrics: of this process.
+        background: whether its thread lets every other go first.
+        max_requests: of a batch; None for as many as the largest profile holds tokens.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        run: Callable[[list[J], float], Sequence[Result]],
+        *,
+        clock: Callable[[], float],
+        metrics: Metrics,
+        background: bool = False,
+        max_requests: int | None = None,
+    ) -> None:
+        self.name, self.model, self.costs = name, model, CostTable({})
+        self.queue: Batcher[J] = Batcher(max(p.tokens for p in model.engine.profiles), max_requests)
+        self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
+        self._busy_until = 0.0  # monotonic seconds, predicted
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def measured(self, rounds: int, budget: float, idle: Callable[[], None]) -> CostTable:
+        """Runs every profile, interleaved, and measures what each costs: its 90th percentile.
+
+        Args:
+            rounds: measured runs of each profile at most, after one that is not measured.
+            budget: seconds for the measured runs, shared evenly by the profiles; each has at least one.
+            idle: what is done before each measured run.
+        """
+        engine, spec = self.model.engine, self.model.spec
+        texts = {p: [np.full(p.length, spec.sep_id)] * p.batch for p in engine.profiles}
+        self.rehearse()
+        seconds: dict[Profile, list[float]] = {profile: [] for profile in texts}
+        for _ in range(rounds):
+            for profile, sequences in texts.items():
+                if sum(seconds[profile]) < budget / len(texts):
+                    idle()
+                    start = self._clock()
+                    engine.infer(pack_sequences(sequences, profile, spec))
+                    seconds[profile].append(self._clock() - start)
+        return CostTable({profile: float(np.quantile(runs, 0.9)) for profile, runs in seconds.items()})
+
+    def rehearse(self) -> None:
+        """Runs every profile once, so that none is met for the first time by a query."""
+        for profile in self.model.engine.profiles:
+            self.model.engine.infer(pack_sequences([], profile, self.model.spec))
+
+    def submit(self, job: J) -> None:
+        """Lets a job wait for its batch; from any thread."""
+        with self._wake:
+            stopping = self._stopping
+            if not stopping:
+                self.queue.push(job)
+                self._wake.notify()
+        if stopping:
+            job.done(Unavailable(STOPPED))
+
+    def backlog(self) -> float:
+        """Seconds of what runs and what waits; from any thread."""
+        with self._wake:
+            waiting = self.costs.predicted(self.queue.sequences, self.queue.longest)
+            return max(0.0, self._busy_until - self._clock()) + waiting
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread = threading.Thread(target=self._loop, name=f"millirank-{self.name}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread after the batch that runs, fails what still waits, and frees the engine."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        for job in self.queue.drain():
+            job.done(Unavailable(STOPPED))
+        self.model.engine.close()
+
+    def step(self) -> None:
+        """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
+        with self._wake:
+            now = self._clock()
+            batch = self.queue.pop(now, self.costs.predicted)
+        for job in batch.cancelled:
+            job.done(DeadlineExceeded("the client has left"))
+        for job in batch.hopeless:
+            self.costs.doubt()
+            job.done(DeadlineExceeded("the time left is too short for the work: allow more time or send less at once"))
+        if not batch.ready:
+            return
+        results: Sequence[Result | Exception]
+        try:
+            results = self._run(batch.ready, now)
+        except EngineError as error:
+            results = [error] * len(batch.ready)
+        except Exception as error:  # noqa: BLE001 - whatever a runtime raises, every job of the batch must end
+            results = [EngineFailed(f"{type(error).__name__}: {error}")] * len(batch.ready)
+        self._busy_until = 0.0
+        for job, result in zip(batch.ready, results, strict=True):
+            self._metrics.queued(self.name, now - job.submitted)
+            if job.cancelled:
+                self._metrics.overran(self.name)
+            job.done(result)
+
+    def infer(
+        self, output: str, plan: Sequence[Chunk], feeds: Callable[[Chunk], Tensors], requests: int
+    ) -> Iterator[tuple[Chunk, NDArray[np.float32]]]:
+        """Runs a plan call by call, and learns what each costs.
+
+        Args:
+            output: which output of the engine.
+            plan: its calls.
+            feeds: packs the inputs of a call.
+            requests: that the plan serves.
+
+        Yields:
+            Each call, and the output's rows that are its members'.
+
+        Raises:
+            EngineFailed: if the runtime failed, or gave what is no number.
+        """
+        start = self._clock()
+        self._busy_until = start + sum(self.costs.predicted(len(c.members), c.profile.length) for c in plan)
+        sequences = valid = padded = 0
+        for chunk in plan:
+            began = self._clock()
+            packed = feeds(chunk)
+            values = self.model.engine.infer(packed)[output][: len(chunk.members)]  # the rest is padding
+            self.costs.observe(chunk.profile, self._clock() - began)
+            if not np.isfinite(values).all():  # it would be ranked like a number
+                raise EngineFailed(
+                    f"{self.model.engine.name} gave a {output} that is not finite: hold it to its reference with "
+                    f"`millirank engine verify`, and if it fails build it again with `--precision fp32`"
+                )
+            sequences += len(chunk.members)
+            valid += int(packed["attention_mask"][: len(chunk.members)].sum())
+            padded += chunk.profile.tokens
+            yield chunk, values
+        self._metrics.ran(self.name, requests, sequences, valid, padded, self._clock() - start)
+
+    def _loop(self) -> None:
+        if self._background:
+            lower_priority()
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping or self.queue)
+                if self._stopping:
+                    return
+            self.step()
+
+
+def lower_priority() -> None:
+    """Lets every thread of normal priority go before the calling one, where the system has priorities for threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

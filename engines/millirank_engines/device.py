@@ -2,6 +2,8 @@
 
 import os
 import platform
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -9,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+NICE = 10  # of threads in the background: the operating system lets those at 0 go first
 _CPUINFO = Path("/proc/cpuinfo")
 # The instruction sets that decide which kernels an engine gets, spelt as in cpuinfo: flags on x86, Features on Arm.
 _X86 = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
@@ -76,3 +79,9 @@ def library_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def lower_priority() -> None:
+    """Puts the calling thread, and those that it will start, into the background, where a thread has a priority."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

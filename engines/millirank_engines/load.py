@@ -19,23 +19,26 @@ class LoadedEngine:
     manifest: Manifest
 
 
-def _openvino(path: Path, manifest: Manifest, threads: int | None) -> Engine:
+def _openvino(path: Path, manifest: Manifest, threads: int | None, background: bool) -> Engine:  # noqa: FBT001
     try:
         from .openvino import OpenVinoEngine
     except ImportError as error:
         raise BackendUnavailable("openvino", "pip install openvino") from error
-    return OpenVinoEngine(path / "model.xml", manifest.profiles, manifest.precision, threads=threads)
+    return OpenVinoEngine(
+        path / "model.xml", manifest.profiles, manifest.precision, threads=threads, background=background
+    )
 
 
-_FACTORIES: dict[str, Callable[[Path, Manifest, int | None], Engine]] = {"openvino": _openvino}
+_FACTORIES: dict[str, Callable[[Path, Manifest, int | None, bool], Engine]] = {"openvino": _openvino}
 
 
-def open_engine(path: Path, *, threads: int | None = None) -> LoadedEngine:
+def open_engine(path: Path, *, threads: int | None = None, background: bool = False) -> LoadedEngine:
     """Loads a sealed artifact; it is never built here.
 
     Args:
         path: its folder.
         threads: for one inference, on a CPU; all cores of this process by default.
+        background: whether it yields the device to the other engines.
 
     Raises:
         ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
@@ -44,5 +47,5 @@ def open_engine(path: Path, *, threads: int | None = None) -> LoadedEngine:
     """
     manifest = read_manifest(path)
     refuse_misfit(path, manifest)
-    engine = _FACTORIES[manifest.backend](path, manifest, threads)
+    engine = _FACTORIES[manifest.backend](path, manifest, threads, background)
     return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

@@ -17,6 +17,7 @@ disk, and its weights became private memory (136 MB a shape).
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ import numpy as np
 import openvino as ov
 
 from .base import EngineError, EngineFailed, Profile, Tensors
-from .device import cores, this_cpu
+from .device import cores, lower_priority, this_cpu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +59,7 @@ class OpenVinoEngine:
         *,
         threads: int | None = None,
         static_tokens: int = STATIC_TOKENS,
+        background: bool = False,
     ) -> None:
         """Compiles the model.
 
@@ -67,6 +69,7 @@ class OpenVinoEngine:
             precision: fp32, fp16 (weights stored so, computed in fp32) or bf16.
             threads: for one inference; all cores of this process by default.
             static_tokens: profiles of at most so many padded tokens get a static model of their own.
+            background: whether its threads let every other go first.
 
         Raises:
             EngineError: if the precision is unknown or not to be had on this processor.
@@ -85,7 +88,8 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": str(threads or cores()),
         }
         try:
-            self._lanes = self._compile(model, static_tokens)
+            with ThreadPoolExecutor(1, initializer=lower_priority if background else None) as starter:
+                self._lanes = starter.submit(self._compile, model, static_tokens).result()  # threads inherit priorities
         except RuntimeError as error:
             raise EngineFailed(f"OpenVINO cannot compile {model}: {error}") from error
 

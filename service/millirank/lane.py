@@ -1,7 +1,5 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
+from millirank_engines.device import lower_priority
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_sequences
 
@@ -20,7 +19,6 @@ from .errors import DeadlineExceeded, Unavailable
 from .jobs import Job, Result
 from .metrics import Metrics
 
-NICE = 10  # of a background lane's thread; the operating system then lets everything else go first
 STOPPED = "the core has stopped: send the request to another server"
 J = TypeVar("J", bound=Job)
 
@@ -194,9 +192,3 @@ class Lane(Generic[J]):
                 if self._stopping:
                     return
             self.step()
-
-
-def lower_priority() -> None:
-    """Lets every thread of normal priority go before the calling one, where the system has priorities for threads."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

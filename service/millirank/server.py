@@ -1,6 +1,7 @@
-"""Puts everything together and keeps it running: engines, core, snapshot, pipeline, gRPC, health, reflection."""
+"""gRPC from bind to drain, and the server that does everything in one process."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -13,6 +14,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 
 from .config import Settings
 from .errors import ConfigError
+from .interpreter import settle
+from .metrics import Exposition, LoopLag, Metrics
+from .pipeline import Pipeline
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
 from .types import Query
@@ -21,79 +25,51 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
 REHEARSALS = 10  # queries before the first real one: indexes and products are mapped, code paths warm
 LAST_CALLS = 0.1  # seconds for calls that raced with the drain to be told UNAVAILABLE, then for statuses to leave
+STREAMS = 10_000  # of one connection at once; admission refuses sooner, and says so
+CONNECTION_AGE = 300_000  # ms, ±10 % by gRPC, after which a client connects anew, perhaps to a less busy frontend
 log = logging.getLogger(__name__)
 
 
-class Server:
-    """A server from bind to drain: `async with Server(settings) as server: …` is SERVING inside the block.
+class Listener:
+    """The gRPC side of a process: its port, the search service, health and reflection.
 
-    Raises:
-        ConfigError: if the address cannot be bound.
-        ArtifactRefused: if an engine must not be loaded here.
-        CatalogError: if the snapshot must not be.
+    Args:
+        settings: of the service.
+        shared: whether other frontends listen on the same port.
+        metrics: of this process.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.port = settings.port  # the real one once the server is entered
-        self.stack: Stack | None = None
-        self._service = SearchService()
+    def __init__(self, settings: Settings, *, shared: bool, metrics: Metrics) -> None:
+        self.port = settings.port  # the real one once it is started
+        self._settings, self._metrics, self._lag = settings, metrics, LoopLag()
+        self.service = SearchService(metrics=metrics, lag=lambda: self._lag.lag)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        options = [("grpc.so_reuseport", int(shared)), ("grpc.max_concurrent_streams", STREAMS)]
+        if shared:
+            options.append(("grpc.max_connection_age_ms", CONNECTION_AGE))
+        self._server = grpc.aio.server(options=options)
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Listens, and answers that it does not serve yet.
+
+        Raises:
+            ConfigError: if the address cannot be bound.
+        """
         self._bind()
         await self._tell(serving=False)
         await self._server.start()
-        try:
-            stack = await asyncio.to_thread(self._load)
-            for _ in range(REHEARSALS):
-                async for _ in stack.pipeline.search(Query("a rehearsal", arrived=time.monotonic())):
-                    pass
-            self._service.pipeline = stack.pipeline
-        except BaseException:
-            await self._stop()
-            raise
-        await self._tell(serving=True)
-        return self
+        self._lag.start(asyncio.get_running_loop(), self._metrics)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._tell(serving=False)
-        self._service.drain()
-        await asyncio.sleep(LAST_CALLS)
-        try:
-            async with asyncio.timeout(self.settings.drain_seconds):
-                await self._service.idle()
-        except TimeoutError:
-            log.warning("calls were cut off after %g s: raise drain_seconds", self.settings.drain_seconds)
-        await self._stop()
+    async def rehearse(self, pipeline: Pipeline) -> None:
+        """Runs some queries before the first real one, and promises what they showed.
 
-    def _bind(self) -> None:
-        self._server.add_generic_rpc_handlers((handler(self._service),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, self._server)  # type: ignore[no-untyped-call]
-        self._server.add_generic_rpc_handlers((_reflection_v1(reflector),))
-        host = self.settings.host
-        address = f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}"  # IPv6
-        try:
-            self.port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            fix = "stop what listens there, choose another --port, or name an address of this machine with --host"
-            raise ConfigError(f"{address} cannot be bound: {fix}") from error
-
-    def _load(self) -> Stack:
-        """Loads and warms everything below gRPC."""
-        settings, service = self.settings, self._service
-        stack = self.stack = Stack(settings)
-        fastest = min(stack.core.encode_costs.seconds.values())
-        promise = service.promise = Promise(
-            sla=settings.sla_ms / 1e3 or None,
-            least=fastest + 2 * settings.reply_reserve_ms / 1e3,
-            max_inflight=settings.max_inflight,
-        )
+        Raises:
+            MillirankError: if one fails.
+        """
+        settings = self._settings
+        idle = min([await _first_stage(pipeline) for _ in range(REHEARSALS)])
+        replies = 2 * settings.reply_reserve_ms / 1e3
+        promise = self.service.promise = Promise(sla=settings.sla_ms / 1e3 or None, idle=idle, replies=replies)
         if promise.sla is not None and promise.sla < promise.least:
             log.error(
                 "every query will be refused: this machine needs %.1f ms without reranking, --sla-ms is %g: raise it, "
@@ -101,29 +77,122 @@ class Server:
                 promise.least * 1e3,
                 settings.sla_ms,
             )
-        return stack
+
+    async def resume(self, pipeline: Pipeline) -> None:
+        """Serves from now on."""
+        self.service.pipeline = pipeline
+        await self._tell(serving=True)
+
+    async def pause(self) -> None:
+        """Tells every new query UNAVAILABLE from now on."""
+        self.service.pipeline = None
+        await self._tell(serving=False)
+
+    async def drain(self) -> None:
+        """Refuses new queries and finishes those that were accepted, for at most drain_seconds."""
+        await self._tell(serving=False)
+        self.service.drain()
+        await asyncio.sleep(LAST_CALLS)
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self.service.idle()
+        except TimeoutError:
+            log.warning("calls were cut off after %g s: raise drain_seconds", self._settings.drain_seconds)
+
+    async def stop(self) -> None:
+        """Closes every connection."""
+        self._lag.stop()
+        await self._server.stop(LAST_CALLS)
+
+    def _bind(self) -> None:
+        self._server.add_generic_rpc_handlers((handler(self.service),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, self._server)  # type: ignore[no-untyped-call]
+        self._server.add_generic_rpc_handlers((_reflection_v1(reflector),))
+        host = self._settings.host
+        address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"  # IPv6
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            fix = "stop what listens there, choose another --port, or name an address of this machine with --host"
+            raise ConfigError(f"{address} cannot be bound: {fix}") from error
 
     async def _tell(self, *, serving: bool) -> None:
         for service in ("", SERVICE, health.SERVICE_NAME):
             await self._health.set(service, SERVING if serving else NOT_SERVING)
 
+
+class Server:
+    """Everything in one process: `async with Server(settings) as server: …` is SERVING inside the block.
+
+    Raises:
+        ConfigError: if the address cannot be bound.
+        ArtifactRefused: if an engine must not be loaded here.
+        CatalogError: if the snapshot must not be.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.stack: Stack | None = None
+        self._metrics = metrics or Metrics()
+        self._listener = Listener(settings, shared=False, metrics=self._metrics)
+
+    @property
+    def port(self) -> int:
+        """The real one once the server is entered."""
+        return self._listener.port
+
+    async def __aenter__(self) -> Self:
+        await self._listener.start()
+        try:
+            self.stack = await asyncio.to_thread(Stack, self.settings, self._metrics)
+            await self._listener.rehearse(self.stack.pipeline)
+            await self._listener.resume(self.stack.pipeline)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._listener.drain()
+        await self._stop()
+
     async def _stop(self) -> None:
-        await self._server.stop(LAST_CALLS)
+        await self._listener.stop()
         if self.stack is not None:
             await asyncio.to_thread(self.stack.close)
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what was accepted."""
+    """Serves from this process until SIGTERM or SIGINT, then finishes what was accepted."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     start = time.monotonic()
-    async with Server(settings) as server:
-        log.info("serving on %s:%d after %.1f s", settings.host, server.port, time.monotonic() - start)
-        await stop.wait()
-        log.info("draining")
+    metrics = Metrics()
+    with contextlib.ExitStack() as opened:
+        if settings.metrics_port:
+            opened.enter_context(Exposition(metrics).serve(settings.metrics_port, settings.host))
+        async with Server(settings, metrics) as server:
+            settle()
+            log.info("serving on %s:%d after %.1f s", settings.host, server.port, time.monotonic() - start)
+            await stop.wait()
+            log.info("draining")
+
+
+async def _first_stage(pipeline: Pipeline) -> float:
+    """Seconds to the provisional order of a query that is then finished, too."""
+    start = time.monotonic()
+    rankings = pipeline.search(Query("a rehearsal", arrived=start))
+    await anext(rankings)
+    seconds = time.monotonic() - start
+    async for _ in rankings:
+        pass
+    return seconds
 
 
 def _reflection_v1(servicer: reflection_pb2_grpc.ServerReflectionServicer) -> grpc.GenericRpcHandler:

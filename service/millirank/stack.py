@@ -1,22 +1,127 @@
-"""Everything below gRPC, assembled from an index folder: engines, core, snapshot, retriever, pipeline."""
+"""Everything below gRPC, assembled from an index folder: what a core opens, what a frontend opens, and both in one."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from millirank_engines import open_engine
+from millirank_engines import LoadedEngine, ModelSpec, open_engine, read_manifest
 
+from .catalog.layout import CatalogFolder
 from .catalog.snapshot import Snapshot
 from .config import Settings
-from .core import Core, Model
-from .errors import CatalogError
+from .core import Core
+from .costs import CostTable
+from .device import Device, device_from_name
+from .errors import CatalogError, ConfigError
+from .lane import Model
+from .metrics import Metrics
 from .pipeline import Limits, Pipeline
 from .retrieve import HybridRetriever
 from .tokens import Tokenizer
-from .transport import InProcess
+from .transport import InProcess, Transport
+
+Costs = tuple[CostTable, CostTable]  # of the encoder and the reranker
+MODELS = ("encoder", "reranker")  # folders of their artifacts
+
+
+class CoreSide:
+    """What a core needs: both engines and the products' tokens. Blocks while it loads and warms them, for seconds.
+
+    Args:
+        settings: of the service.
+        device: which one; None means the first of the settings. This process has claimed it.
+        snapshot: which one to open; None means the current one.
+        costs: what an earlier core measured on this device with these engines: then nothing is measured, and the
+            snapshot's files are not hashed again.
+        metrics: of this process.
+
+    Raises:
+        ArtifactRefused: if an engine must not be loaded here.
+        CatalogError: if the snapshot must not be.
+        ConfigError: if an engine is for another kind of device.
+        EngineFailed: if an engine fails in its warm-up.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        device: Device | None = None,
+        snapshot: int | None = None,
+        costs: Costs | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        _refuse_missing(settings)
+        with ExitStack() as opened:  # closed here only if something below fails
+            encoder, reranker = _open_engines(settings, opened)
+            _refuse_other_device(device or device_from_name(settings.devices[0]), encoder, reranker)
+            self.snapshot = _open_snapshot(
+                settings, encoder.spec, reranker.spec, version=snapshot, hashes=costs is None
+            )
+            opened.callback(self.snapshot.close)
+            self.core = Core(
+                Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec), metrics=metrics
+            )
+            self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
+            if costs is not None and all(
+                set(table.seconds) == set(loaded.engine.profiles)
+                for table, loaded in zip(costs, (encoder, reranker), strict=True)
+            ):  # otherwise they were built anew meanwhile
+                self.core.encode_costs, self.core.rerank_costs = costs
+            self.core.start()
+            opened.pop_all()
+
+    def close(self) -> None:
+        """Ends the core, then the snapshot that it reads."""
+        self.core.close()
+        self.snapshot.close()
+
+
+class FrontSide:
+    """What a frontend needs: indexes, tokenizers and the pipeline over them; no engine.
+
+    Args:
+        settings: of the service.
+        transport: the way to a core.
+        snapshot: one that is open, and is its opener's to close; or the version of one that a core has checked, whose
+            files are not hashed again; None means the current one.
+
+    Raises:
+        ArtifactRefused: if a model's artifact is not as it was sealed.
+        CatalogError: if the snapshot must not be loaded.
+    """
+
+    def __init__(self, settings: Settings, transport: Transport, *, snapshot: Snapshot | int | None = None) -> None:
+        _refuse_missing(settings)
+        folders = [settings.engine_folder / name for name in MODELS]
+        encoder, reranker = (read_manifest(folder).model for folder in folders)
+        with ExitStack() as opened:
+            if isinstance(snapshot, Snapshot):
+                self.snapshot = snapshot
+            else:
+                self.snapshot = _open_snapshot(settings, encoder, reranker, version=snapshot, hashes=False)
+                opened.callback(self.snapshot.close)
+            self.retriever = HybridRetriever(self.snapshot)
+            self.encoder_tokens = Tokenizer(folders[0] / "tokenizer.json", encoder)
+            reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
+            opened.callback(reader.shutdown)
+            self.pipeline = Pipeline(
+                transport=transport,
+                catalog=self.snapshot,
+                retriever=self.retriever,
+                encoder_tokens=self.encoder_tokens,
+                reranker_tokens=Tokenizer(folders[1] / "tokenizer.json", reranker),
+                executor=reader,
+                limits=Limits(settings.candidates, settings.rerank_depth, settings.reply_reserve_ms / 1e3),
+            )
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Ends the reader, then the snapshot that it reads."""
+        self._opened.close()
 
 
 class Stack:
-    """Loads and warms everything that answers queries; blocks while it does, for seconds.
+    """Both sides in one process: loads and warms everything that answers queries.
 
     Raises:
         ArtifactRefused: if an engine must not be loaded here.
@@ -24,38 +129,60 @@ class Stack:
         EngineFailed: if an engine fails in its warm-up.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        if not settings.index.is_dir():
-            raise CatalogError(
-                f"there is no index {settings.index}: make one with `millirank index --catalog FILE --out DIR`"
-            )
-        with ExitStack() as opened:  # closed here only if something below fails
-            encoder = open_engine(settings.engine_folder / "encoder", threads=settings.threads or None)
-            opened.callback(encoder.engine.close)
-            reranker = open_engine(settings.engine_folder / "reranker", threads=settings.threads or None)
-            opened.callback(reranker.engine.close)
-            self.snapshot = Snapshot.open(settings.index, encoder=encoder.spec, reranker=reranker.spec)
-            opened.callback(self.snapshot.close)
-            self.retriever = HybridRetriever(self.snapshot)
-            self.encoder_tokens = Tokenizer(encoder.tokenizer, encoder.spec)
-            reranker_tokens = Tokenizer(reranker.tokenizer, reranker.spec)
-            self.core = Core(Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec))
-            self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
-            self.core.start()
-            opened.pop_all()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
-        self.pipeline = Pipeline(
-            transport=InProcess(self.core),
-            catalog=self.snapshot,
-            retriever=self.retriever,
-            encoder_tokens=self.encoder_tokens,
-            reranker_tokens=reranker_tokens,
-            executor=self._reader,
-            limits=Limits(settings.candidates, settings.rerank_depth, settings.reply_reserve_ms / 1e3),
-        )
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        back = CoreSide(settings, metrics=metrics)
+        with ExitStack() as opened:
+            opened.callback(back.close)
+            front = FrontSide(settings, InProcess(back.core), snapshot=back.snapshot)
+            opened.callback(front.close)
+            self._opened = opened.pop_all()
+        self.core, self.snapshot = back.core, back.snapshot
+        self.retriever, self.encoder_tokens, self.pipeline = front.retriever, front.encoder_tokens, front.pipeline
 
     def close(self) -> None:
-        """Ends the core, then the reader, then the snapshot that both read."""
-        self.core.close()
-        self._reader.shutdown()
-        self.snapshot.close()
+        """Ends the reader, then the core, then the snapshot that both read."""
+        self._opened.close()
+
+
+def _refuse_missing(settings: Settings) -> None:
+    if not settings.index.is_dir():
+        raise CatalogError(
+            f"there is no index {settings.index}: make one with `millirank index --catalog FILE --out DIR`"
+        )
+
+
+def _open_engines(settings: Settings, opened: ExitStack) -> tuple[LoadedEngine, LoadedEngine]:
+    """The encoder and the reranker, compiled side by side; both, or none, are left to opened."""
+    with ThreadPoolExecutor(len(MODELS)) as pool:
+        loading = [
+            pool.submit(open_engine, settings.engine_folder / name, threads=settings.threads or None) for name in MODELS
+        ]
+    for future in loading:
+        if not future.exception():
+            opened.callback(future.result().engine.close)
+    encoder, reranker = (future.result() for future in loading)
+    return encoder, reranker
+
+
+def _refuse_other_device(device: Device, *engines: LoadedEngine) -> None:
+    for loaded in engines:
+        kind = loaded.manifest.device.kind
+        if (kind == "cpu") != (device.kind == "cpu"):
+            raise ConfigError(
+                f"the engine of {loaded.spec.name} is for a {kind}, the device is {device.name}: "
+                f"name a {kind} with --device, or with --engines a folder of engines for {device.name}"
+            )
+
+
+def _open_snapshot(
+    settings: Settings, encoder: ModelSpec, reranker: ModelSpec, *, version: int | None, hashes: bool
+) -> Snapshot:
+    if version is None:
+        return Snapshot.open(settings.index, encoder=encoder, reranker=reranker, hashes=hashes)
+    models: dict[str, ModelSpec | None] = {"encoder": encoder, "reranker": reranker}
+    try:
+        return Snapshot._open_version(CatalogFolder(settings.index), version, models, hashes=hashes)  # noqa: SLF001
+    except FileNotFoundError as error:
+        raise CatalogError(
+            f"snapshot {version} is gone: start `millirank serve` again, it takes the current one"
+        ) from error

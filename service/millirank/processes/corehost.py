@@ -1,0 +1,67 @@
+"""The process of a core: one device, its engines, and the socket on which frontends reach it.
+
+python -m millirank.processes.corehost CONTROL ASSIGNMENT
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from millirank.device import device_from_name
+from millirank.metrics import Metrics
+from millirank.stack import CoreSide
+
+from . import child
+from .control import CoreAssignment, Cores, Message, from_json
+from .host import CoreHost
+from .measured import save_costs, saved_costs
+
+
+class CoreRole:
+    """Opens the engines of one device and serves them."""
+
+    def __init__(self, assignment: CoreAssignment, metrics: Metrics) -> None:
+        self._assignment, self._metrics = assignment, metrics
+
+    async def start(self) -> int:
+        """See Role."""
+        self._side = await asyncio.to_thread(self._load)
+        self._host = CoreHost(self._side.core, self._assignment.endpoint)
+        return self._side.snapshot.version
+
+    def heard(self, cores: Cores) -> None:
+        """Cores do not speak to each other."""
+
+    async def serve(self, tell: Callable[[Message], None]) -> None:  # noqa: ARG002 - Ready has said it
+        """See Role."""
+        self._serving = asyncio.create_task(asyncio.to_thread(self._host.run))
+        await asyncio.shield(self._serving)
+
+    async def stop(self) -> None:
+        """See Role; the frontends have ended."""
+        self._host.stop()
+        await self._serving
+        await asyncio.to_thread(self._side.close)
+
+    def _load(self) -> CoreSide:
+        a = self._assignment
+        path = a.directory / f"costs-{a.device.replace('/', '_')}.json"
+        costs = saved_costs(path)
+        device = device_from_name(a.device)
+        side = CoreSide(a.settings, device=device, snapshot=a.snapshot, costs=costs, metrics=self._metrics)
+        if costs is None:
+            save_costs(path, (side.core.encode_costs, side.core.rerank_costs))
+        return side
+
+
+def main() -> None:
+    """Claims the device before anything looks for it, then serves."""
+    assignment = from_json(sys.argv[2], CoreAssignment)
+    child.log_as(assignment.name)
+    device_from_name(assignment.device).claim()
+    metrics = Metrics()
+    child.run(int(sys.argv[1]), assignment, CoreRole(assignment, metrics), metrics)
+
+
+if __name__ == "__main__":
+    main()

@@ -116,12 +116,12 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     for _ in range(1000):
         pace.observe(100.0)
     assert pace.value == Pace.LIMITS[1]
-    for _ in range(150):
+    for _ in range(75):
         pace.doubt()
     assert 2.0 < pace.value < 3.0
     for _ in range(5000):
         pace.doubt()
-    assert 0.49 < pace.value <= 0.5
+    assert 0.24 < pace.value <= 0.25
     for _ in range(10_000):
         pace.observe(0.5)
     assert 0.45 < pace.value < 0.6

@@ -11,7 +11,7 @@ from shop import TITLES, Gate, Shop, open_shop
 from millirank.errors import DeadlineExceeded
 from millirank.pipeline import Limits
 from millirank.rerank import blend
-from millirank.sla import CostTable
+from millirank.costs import CostTable
 from millirank.types import Degraded, Order, Phase, Query, Ranking
 from millirank_engines.base import Profile
 
@@ -90,6 +90,7 @@ async def test_the_reranker_runs_while_the_provisional_order_leaves(tmp_path: Pa
 async def test_a_client_that_leaves_after_the_provisional_order_stops_its_rerank(tmp_path: Path) -> None:
     gate = Gate()
     with open_shop(tmp_path, reranker={"delay": gate}) as shop:
+        shop.core.rerank_costs = CostTable({Profile(16, 16): 1.0})  # one call a batch
         busy = asyncio.create_task(ask(shop, "coffee"))
         await asyncio.to_thread(gate.entered.wait, 20)
         answers = shop.pipeline.search(Query("phone", arrived=time.monotonic()))

@@ -43,7 +43,7 @@ class Batch(Generic[W]):
     """What one pop takes from the queue. Every request pushed leaves in exactly one of these lists, once."""
 
     ready: list[W] = field(default_factory=list)  # to run together, now
-    hopeless: list[W] = field(default_factory=list)  # cannot be done by their deadline, even alone: to be failed
+    hopeless: list[W] = field(default_factory=list)  # past their deadline or predicted to be: to be failed
     cancelled: list[W] = field(default_factory=list)  # nobody waits for them
 
 
@@ -51,7 +51,8 @@ class Batcher(Generic[W]):
     """A queue that hands out batches: by priority, then the earliest deadline first, then in order of arrival.
 
     Requests join while the engine is busy; an idle engine pops at once, so nothing ever waits for company. A request
-    joins a batch only if the whole batch is still done by its oldest deadline.
+    joins a batch only if the whole batch is still done by its oldest deadline; one that is predicted to be late even
+    alone is given up, unless nobody else waits: then it is tried, and the prediction learns from it.
 
     Args:
         max_tokens: padded tokens of a batch; a request that has more runs alone.
@@ -91,7 +92,8 @@ class Batcher(Generic[W]):
             if work.cancelled:
                 batch.cancelled.append(self._take())
                 continue
-            if due <= now or now + seconds(work.sequences, work.length) > due:
+            alone = not batch.ready and len(self._waiting) == 1  # then trying takes no time from anyone
+            if due <= now or (now + seconds(work.sequences, work.length) > due and not alone):
                 batch.hopeless.append(self._take())
                 continue
             if batch.ready:

@@ -29,9 +29,9 @@ class Pace:
     """
 
     STEP = 0.05  # relative
-    DOUBT = 0.005  # relative
+    DOUBT = 0.01  # relative
     LIMITS = (0.2, 5.0)
-    LEAST_DOUBTED = 0.5  # a table made on a machine twice as slow is outlived, clients with hopeless deadlines are, too
+    LEAST_DOUBTED = 0.25  # a table made on a machine four times as slow is outlived, clients with hopeless deadlines are, too
 
     def __init__(self, quantile: float = 0.99) -> None:
         self.value = 1.0

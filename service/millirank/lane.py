@@ -64,7 +64,7 @@ class Lane(Generic[J]):
         self._thread: threading.Thread | None = None
 
     def measured(self, rounds: int, budget: float, idle: Callable[[], None]) -> CostTable:
-        """Runs every profile, interleaved, and measures what each costs: its 90th percentile.
+        """Runs every profile, interleaved, and measures what each costs: its median, which outlives a noisy start.
 
         Args:
             rounds: measured runs of each profile at most, after one that is not measured.
@@ -82,7 +82,7 @@ class Lane(Generic[J]):
                     start = self._clock()
                     engine.infer(pack_sequences(sequences, profile, spec))
                     seconds[profile].append(self._clock() - start)
-        return CostTable({profile: float(np.quantile(runs, 0.9)) for profile, runs in seconds.items()})
+        return CostTable({profile: float(np.median(runs)) for profile, runs in seconds.items()})
 
     def rehearse(self) -> None:
         """Runs every profile once, so that none is met for the first time by a query."""

@@ -147,9 +147,12 @@ class Pipeline:
         Raises:
             DeadlineExceeded: if the deadline is spent.
         """
-        deadline = self._before(query.deadline, replies=2)
-        if deadline is not None and deadline <= self._clock():
+        now = self._clock()
+        if query.deadline is not None and query.deadline <= now:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
+        deadline = self._before(query.deadline, replies=2)
+        if deadline is not None and deadline <= now:
+            return None, Degraded.ENCODER_OVERRUN
         try:
             async with asyncio.timeout(self._left(deadline)):
                 return await self.transport.encode(tokens, deadline, query.priority), None

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +22,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from millirank.commands.demo import free_port
+from millirank.config import Settings
+from millirank.errors import ConfigError
+from millirank.processes.service import serve
 from millirank.v1 import search_pb2, search_pb2_grpc
 
 PATIENCE = 60.0  # seconds for what takes one or two on a machine that does nothing else
@@ -44,8 +47,12 @@ class Service:
         return f"127.0.0.1:{port}"
 
     def children(self, module: str = "") -> list[psutil.Process]:
-        everyone = psutil.Process(self.process.pid).children()
-        return [child for child in everyone if f"millirank.processes.{module}" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just died
+                if f"millirank.processes.{module}" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
@@ -245,8 +252,6 @@ def test_a_second_signal_ends_at_once(tiny_index: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--device", "tpu"), "device 'tpu' is none"),
-        (("--device", "cpu:4096"), "cpu:4096 is not there"),
         (("--device", "GPU-0a1b"), "is for a cpu"),
         (("--engines", "no/such"), "no/such/"),
     ],
@@ -262,13 +267,26 @@ def test_what_cannot_be_started_is_one_line_that_names_the_fix(
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_is_refused(tiny_index: Path) -> None:
+async def test_settings_that_are_wrong_are_refused_before_any_process_is_started(tmp_path: Path) -> None:
+    settings = Settings(index=tmp_path, frontends=1, port=0, metrics_port=0)
+    with pytest.raises(ConfigError, match="device 'tpu' is none"):
+        await serve(replace(settings, devices=("cpu", "tpu")))
+    with pytest.raises(ConfigError, match="cpu:4096 is not there"):
+        await serve(replace(settings, devices=("cpu:4096",)))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        port = str(other.getsockname()[1])
-        arguments = command(tiny_index, "--frontends", "1", "--metrics-port", "0", "--port", port)
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 1
-    assert "choose another --port" in done.stderr
+        with pytest.raises(ConfigError, match="choose another --port"):
+            await serve(replace(settings, port=other.getsockname()[1]))
+
+
+async def test_a_folder_whose_path_is_too_long_for_sockets_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 80)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        await serve(Settings(index=tmp_path, frontends=1, port=0, metrics_port=0))
+    assert not list(deep.iterdir())

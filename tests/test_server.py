@@ -193,6 +193,7 @@ def test_a_foreseen_error_is_one_line_that_names_the_fix(arguments: list[str], w
 
 def test_a_server_told_to_stop_while_it_starts_stops(tiny_index: Path) -> None:
     command = [sys.executable, "-m", "millirank", "serve", "--index", str(tiny_index), "--port", str(free_port())]
+    command += ["--metrics-port", "0"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, -signal.SIGTERM)

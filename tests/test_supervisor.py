@@ -148,7 +148,7 @@ async def test_messages_arrive_whole_and_in_order_and_the_end_is_told() -> None:
     messages: list[Message] = [
         Ready(7),
         Deltas(bytes(300_000)),
-        Fatal("käputt"),
+        Fatal("käputt", foreseen=True),
         Cores((Address(0, 3, "ipc:///a"), Address(1, 1, "ipc:///b"))),
         Stop(),
     ]

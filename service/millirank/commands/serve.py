@@ -10,7 +10,7 @@ import typer
 
 from millirank.config import Settings
 from millirank.device import device_from_name
-from millirank.processes.supervisor import become
+from millirank.processes.service import become
 
 
 def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name

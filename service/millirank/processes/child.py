@@ -90,10 +90,10 @@ class Child:
             await self._role.stop()
             channel.send(Deltas(self._metrics.deltas()))
         except (MillirankError, EngineError) as error:
-            channel.send(Fatal(str(error)))
+            channel.send(Fatal(str(error), foreseen=True))
         except Exception as error:  # whatever it is, the supervisor is told
             log.exception("this process cannot go on")
-            channel.send(Fatal(f"{type(error).__name__}: {error}"))
+            channel.send(Fatal(f"{type(error).__name__}: {error}", foreseen=False))
         hearing.cancel()
         await channel.close()
         return 0 if self._stop.is_set() else 1

@@ -40,6 +40,7 @@ class Fatal(msgspec.Struct, frozen=True, tag=True):
     """Why the child ends."""
 
     words: str
+    foreseen: bool  # an error that names its fix, which somebody must apply
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 from .control import Assignment, Channel, Message, to_json
 from .restarts import Restarts
 
-LAST_WORDS = 1.0  # seconds to read what a dead process has sent
+LAST_WORDS = 1.0  # seconds: to read what a dead process has sent, and for one that has said all to end
 
 
 class Place:
@@ -27,7 +28,8 @@ class Place:
         self.restarts = Restarts()
         self.snapshot: int | None = None  # that it serves; None while it is not ready; the supervisor's
         self.serving = False  # since it was started; the supervisor's
-        self.words = ""  # why it ended, if it said so; the supervisor's
+        self.words = ""  # why it ended
+        self.foreseen = False  # whether it said so itself, and that it would end so again
         self._module = f"{__package__}.{module}"
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -51,7 +53,7 @@ class Place:
                 process_group=0,  # an interrupt from the terminal is the supervisor's alone
             )
         self.epoch += 1
-        self.words = ""
+        self.words, self.foreseen = "", False
         self._dead = _death(self._process.pid)
         self._channel = await Channel.open(ours)
 
@@ -66,14 +68,20 @@ class Place:
         except TimeoutError:
             return None
 
-    async def ended(self) -> int:
-        """Waits for the end of the process; returns its exit status, below 0 for a signal."""
-        await asyncio.shield(self._dead)
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
-        assert self._process is not None  # noqa: S101 - start has made it
-        return self._process.wait()
+    async def ended(self) -> None:
+        """Waits for the end of a process that has closed its end of the socket; one that does not end is killed."""
+        assert self._process is not None  # noqa: S101 - start has made both
+        assert self._channel is not None  # noqa: S101
+        channel, self._channel = self._channel, None
+        await channel.close()
+        _, running = await asyncio.wait({self._dead}, timeout=LAST_WORDS)
+        if running:
+            self._process.kill()
+            await asyncio.wait(running)
+        status = self._process.wait()
+        if not self.words:
+            how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}, its words stand above"
+            self.words = f"it ended {how}"
 
     def send(self, message: Message) -> None:
         """Tells the process something, if there is one."""

@@ -1,47 +1,21 @@
-"""Starts the frontends and the cores, keeps them alive, and tells the ones of the other: `serve --frontends N`.
-
-    python -m millirank.processes.supervisor SETTINGS
-
-It holds the port, adds up metrics and serves /metrics, and touches no query; so it imports neither gRPC nor an engine.
-"""
+"""Starts the frontends and the cores, keeps them alive, and tells the ones of the other."""
 
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from millirank.config import Settings
-from millirank.device import device_from_name
 from millirank.errors import MillirankError, Unavailable
-from millirank.metrics import Exposition, Metrics
+from millirank.metrics import Metrics
 
-from .control import (
-    Address,
-    Assignment,
-    CoreAssignment,
-    Cores,
-    Deltas,
-    Fatal,
-    Message,
-    Ready,
-    Serving,
-    Stop,
-    from_json,
-    to_json,
-)
+from .control import Address, Assignment, CoreAssignment, Cores, Deltas, Fatal, Message, Ready, Serving, Stop
 from .place import Place
-from .port import hold_port
 
 GRACE = 5.0  # seconds that a process may take to end, beyond what it drains
-log = logging.getLogger("millirank.processes.supervisor")  # this module is __main__
+log = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -98,32 +72,35 @@ class Supervisor:
 
     async def _keep(self, place: Place) -> None:
         """Lets a process fill the place, until the service stops."""
-        while not self._stop.is_set():
-            epoch = place.epoch + 1
-            await place.start(self._assignment(place, epoch))
-            if self._stop.is_set():
-                place.kill()  # it has missed the word
-            if place in self.frontends:
-                place.send(self._alive())
-            if epoch > 1:
-                self._metrics.restarted(place.name)
-            while (message := await place.receive()) is not None:
-                self._take(place, message)
-            place.kill()
-            place.snapshot, place.serving = None, False
-            if place in self.cores:
-                self._announce()  # first of all: its jobs have failed
-            status = await place.ended()
-            self._metrics.forget(place.name)
-            self._metrics.alive(place.name, False)  # noqa: FBT003 - a gauge's value
+        while True:
+            await self._fill(place)
             if self._stop.is_set():
                 return
-            log.error("%s ended with status %d%s", place.name, status, f": {place.words}" if place.words else "")
+            log.error("%s ended: %s", place.name, place.words)
             wait = place.restarts.died(self._clock())
-            if wait is None or (place.words and not place.restarts.was_ready):
-                raise Unavailable(place.words or f"{place.name} ended with status {status}: its words stand above")
+            if wait is None or (place.foreseen and not place.restarts.was_ready):
+                raise Unavailable(f"{place.name} cannot be started: {place.words}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait)
+
+    async def _fill(self, place: Place) -> None:
+        """Starts a process, takes what it says, and leaves the place when it is dead."""
+        epoch = place.epoch + 1
+        await place.start(self._assignment(place, epoch))
+        if self._stop.is_set():
+            place.kill()  # it has missed the word
+        if place in self.frontends:
+            place.send(self._alive())
+        if epoch > 1:
+            self._metrics.restarted(place.name)
+        while (message := await place.receive()) is not None:
+            self._take(place, message)
+        place.snapshot, place.serving = None, False
+        if place in self.cores:
+            self._announce()  # before anything else: its jobs have failed
+        await place.ended()
+        self._metrics.forget(place.name)
+        self._metrics.alive(place.name, False)  # noqa: FBT003 - a gauge's value
 
     def _take(self, place: Place, message: Message) -> None:
         if isinstance(message, Ready):
@@ -139,7 +116,7 @@ class Supervisor:
             except MillirankError as error:  # of another version: it still answers queries
                 log.error("%s", error)  # noqa: TRY400 - it says all
         elif isinstance(message, Fatal):
-            place.words = message.words
+            place.words, place.foreseen = message.words, message.foreseen
 
     def _ready(self, place: Place, snapshot: int) -> None:
         if self._pinned() not in (None, snapshot):
@@ -193,54 +170,3 @@ class Supervisor:
             for place in places:
                 place.kill()
             await asyncio.wait(late)
-
-
-async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what was accepted.
-
-    Raises:
-        ConfigError: if a device is unknown or a port taken.
-        Unavailable: if a process cannot be started.
-    """
-    for device in settings.devices:
-        device_from_name(device)
-    directory = Path(tempfile.mkdtemp(prefix="millirank-"))  # its mode is 0700
-    metrics = Metrics()
-    try:
-        with hold_port(settings.host, settings.port) as held:
-            settings = replace(settings, port=held.getsockname()[1])
-            endpoint = (
-                Exposition(metrics).serve(settings.metrics_port, settings.host) if settings.metrics_port else None
-            )
-            supervisor = Supervisor(settings, directory, metrics)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
-            try:
-                await supervisor.run()
-            finally:
-                if endpoint:
-                    await asyncio.to_thread(endpoint.close)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def main() -> None:
-    """The entry point; an error that was foreseen is one line on stderr and exit status 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s supervisor %(name)s: %(message)s")
-    logging.getLogger("millirank").setLevel(logging.INFO)
-    try:
-        asyncio.run(serve(from_json(sys.argv[1], Settings)))
-    except MillirankError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
-
-
-def become(settings: Settings) -> None:
-    """Replaces this process, whatever it has imported, by a supervisor; never returns."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "millirank.processes.supervisor", to_json(settings)])  # noqa: S606 - no shell
-
-
-if __name__ == "__main__":
-    main()

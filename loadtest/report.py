@@ -2,25 +2,13 @@
 
 import json
 import os
-import platform
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from millirank.loadtest.results import Row, result
+
 BENCHMARKS = Path(__file__).parent.parent / "docs" / "benchmarks"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured figure."""
-
-    case: str  # such as minilm-l6/rerank/50x32/bf16
-    metric: str  # such as p50
-    value: float
-    unit: str
 
 
 def percentiles(case: str, seconds: Sequence[float], unit: str = "ms", scale: float = 1e3) -> list[Row]:
@@ -32,34 +20,20 @@ def percentiles(case: str, seconds: Sequence[float], unit: str = "ms", scale: fl
     ]
 
 
-def machine() -> str:
-    """Processor, cores and system of this machine."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} cores, {name}, {platform.system()}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """The commit that was measured, with a + where files were changed."""
-    git = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False, cwd=BENCHMARKS.parent)  # noqa: S603
-    return done.stdout.strip() or "unknown"
-
-
-def write(name: str, title: str, notes: Iterable[str], rows: Sequence[Row], out: Path = BENCHMARKS) -> None:
-    """Writes NAME.json and the page NAME.md beside it."""
-    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    result = {
-        "machine": machine(),
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": command,
-        "rows": [asdict(row) for row in rows],
-    }
+def write(
+    name: str,
+    title: str,
+    notes: Iterable[str],
+    rows: Sequence[Row],
+    out: Path = BENCHMARKS,
+    shown: Collection[str] | None = None,
+) -> None:
+    """Writes NAME.json and the page NAME.md beside it, with the metrics that are shown: None means all."""
+    found = result(rows) | {"command": "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(page(title, notes, result, rows), encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    rows = [row for row in rows if shown is None or row.metric in shown]
+    (out / f"{name}.md").write_text(page(title, notes, found, rows), encoding="utf-8")
 
 
 def page(title: str, notes: Iterable[str], result: dict[str, object], rows: Sequence[Row]) -> str:

@@ -33,9 +33,8 @@ NOTES = (
     "Server and client share the two cores. Latencies are of answered queries, from the time at which each should",
     "have been sent, by a client of our own (`millirank.loadtest`); `client lag` is how late it was itself. Saturation",
     "is the offered rate where refusals pass 0.1 %. No result or embedding is cached.",
-    "",
-    f"![both curves]({NAME}.svg)",
 )
+PICTURE = ("", f"![latency, throughput, depth and refusals against offered load]({NAME}.svg)")
 SHOWN = (
     "offered", "answered", "first p50", "first p99", "final p50", "final p95", "final p99", "final p99-p95",
     "final p99 against alone", "depth mean", "depth median", "depth min", "degraded", "refused", "errors",
@@ -70,9 +69,10 @@ def keep(phase: str, found: list[Row], out: Path) -> None:
     curves = {name: [row for row in rows if row.case.startswith(f"{name}/")] for name in ("curve", "count")}
     named = {"curve": "by deadline", "count": "by count, depth 50"}
     drawn = {named[name]: members for name, members in curves.items() if members}
-    (out / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
+    if drawn:
+        (out / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
     shown = {row.metric for row in rows if row.metric in SHOWN or not row.metric.startswith(USUAL)}
-    write(NAME, "Never late, on two CPU cores", NOTES, rows, out, shown=shown)
+    write(NAME, "Never late, on two CPU cores", (*NOTES, *PICTURE) if drawn else NOTES, rows, out, shown=shown)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from millirank.commands.loadtest import loadtest
 from millirank.errors import ConfigError, MillirankError
-from millirank.loadtest import ghz, hpack, http2, report
+from millirank.loadtest import ghz, hpack, http2, plots, report
 from millirank.loadtest.call import Call, Status
 from millirank.loadtest.channel import NoServer, Target
 from millirank.loadtest.client import Run, drive, one_by_one
@@ -514,6 +514,13 @@ def test_a_report_stands_alone_and_can_be_read_back(tmp_path: Path) -> None:
     assert "<script" not in html
 
 
+def test_a_plot_of_nothing_is_empty_axes() -> None:
+    assert plots.svg({"now": []}, 10).startswith("<svg")
+    assert (
+        plots.curves([*figures("b", 50), *figures("a", 10), Row("c", "answered", 1, "")], "answered") == ([10, 50],) * 2
+    )
+
+
 def test_another_file_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"report\.json that `millirank loadtest` wrote"):
@@ -550,6 +557,7 @@ async def test_the_command_measures_and_writes_its_report(log: Path, tmp_path: P
         (["--seconds", "0"], "give a number above 0"),
         (["--compare", "missing.json"], "no result of a load test"),
         (["--target", "127.0.0.1:1"], "no gRPC server answers"),
+        (["--pid", "999999999"], "no process has the id 999999999"),
         (["--metrics", "http://127.0.0.1:1/metrics"], "cannot be scraped"),
     ],
 )

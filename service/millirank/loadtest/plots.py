@@ -60,11 +60,14 @@ def svg(runs: Curves, bound_ms: float) -> str:
             _draw(axes, runs, metrics)
             axes.set(title=title, xlabel="offered queries/s", ylabel=unit, ylim=(0, None))
             axes.grid(alpha=0.3)
+            if not axes.lines:
+                continue
+            axes.legend(fontsize=7)
             if metrics is LATENCIES:
                 axes.axhline(bound_ms, color="black", linewidth=0.8)
-                axes.set_ylim(0, 3 * bound_ms)
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend(fontsize=7)
+                axes.set_yscale("log")  # what keeps no bound goes far beyond it
+                axes.set_ylim(bound_ms / 10, None)
+                axes.yaxis.set_major_formatter("{x:g}")
         text = StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

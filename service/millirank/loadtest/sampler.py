@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from millirank.errors import ConfigError
 from millirank_engines.base import BackendUnavailable
 
 FIX = "`pip install millirank[loadtest]`"
@@ -64,17 +65,17 @@ class Sampler:
 
     Raises:
         BackendUnavailable: on entry, without psutil.
+        ConfigError: on entry, if no process has that pid.
     """
 
     def __init__(self, pid: int, every: float = 1.0) -> None:
         self.samples: list[Sample] = []
+        self._pid = pid
         self._command = [sys.executable, "-m", __name__, str(pid), "--every", str(every)]
 
     def __enter__(self) -> Self:
-        try:
-            import psutil  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise BackendUnavailable("psutil", FIX) from error
+        if sample(self._pid) is None:
+            raise ConfigError(f"no process has the id {self._pid}: name the server's with --pid, as `pgrep` tells it")
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -23,6 +23,7 @@ class Watch:
 
     Raises:
         BackendUnavailable: on entry, if a pid is named without psutil.
+        ConfigError: on entry, if no process has that pid.
         NoMetrics: if there is nothing to scrape at the URL.
     """
 
@@ -30,8 +31,8 @@ class Watch:
     metrics: str | None = None
 
     def __enter__(self) -> Self:
-        self._sampler = Sampler(self.pid).__enter__() if self.pid is not None else None
         self._before = scrape(self.metrics) if self.metrics is not None else None
+        self._sampler = Sampler(self.pid).__enter__() if self.pid is not None else None  # last: it must be ended
         return self
 
     def __exit__(

@@ -8,7 +8,8 @@ import pytest
 from millirank.config import Settings
 from millirank.costs import CostTable
 from millirank.device import device_from_name
-from millirank.errors import ConfigError
+from millirank.errors import ConfigError, Unavailable
+from millirank.metrics import Metrics
 from millirank.processes.control import (
     Address,
     Channel,
@@ -25,6 +26,7 @@ from millirank.processes.control import (
 from millirank.processes.measured import save_costs, saved_costs
 from millirank.processes.port import hold_port
 from millirank.processes.restarts import Restarts
+from millirank.processes.supervisor import Supervisor
 from millirank_engines.base import Profile
 
 
@@ -181,3 +183,70 @@ def test_measured_costs_are_kept(tmp_path: Path) -> None:
     read = saved_costs(path)
     assert read is not None
     assert [table.seconds for table in read] == [table.seconds for table in tables]
+
+
+CHILD = """
+import asyncio, socket, sys
+from millirank.processes.control import *
+
+async def live(control, told):
+    channel = await Channel.open(socket.socket(fileno=control))
+    runs = told.directory / (told.name + ".runs")
+    run = len(runs.read_text()) if runs.exists() else 0
+    runs.write_text("x" * (run + 1))
+    if told.name == "core-0" and run and (told.directory / "broken").exists():
+        channel.send(Fatal("the disk is gone", foreseen=True))
+        return await channel.close()
+    broken = (told.directory / "broken").exists()
+    own = 1 if broken or told.name == "core-0" else 2  # the current snapshot changed between the two starts
+    channel.send(Ready(told.snapshot or own))
+    if told.name == "core-0" and broken:
+        await asyncio.sleep(0.5)
+        return
+    channel.send(Serving())
+    while (message := await channel.receive()) is not None:
+        with (told.directory / (told.name + ".heard")).open("a") as heard:
+            print(message, file=heard)
+        if isinstance(message, Stop):
+            return await channel.close()
+
+asyncio.run(live(int(sys.argv[1]), from_json(sys.argv[2], Assignment)))
+"""
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    """Of children that only play their parts."""
+    (tmp_path / "a_child.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    made = Supervisor(Settings(index=tmp_path, frontends=1, drain_seconds=1), tmp_path, Metrics())
+    for place in (*made.frontends, *made.cores):
+        place._module = "a_child"
+    return made
+
+
+async def test_a_core_that_cannot_be_started_again_ends_the_service_with_its_words(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").touch()
+    with pytest.raises(Unavailable, match="core-0 cannot be started: the disk is gone"):
+        await supervisor.run()
+    assert (tmp_path / "core-0.runs").read_text() == "x" * (1 + Restarts.GIVE_UP)
+    heard = (tmp_path / "frontend-0.heard").read_text().splitlines()
+    endpoint = f"ipc://{tmp_path}/core-0-1"
+    assert f"Cores(alive=(Address(index=0, epoch=1, endpoint='{endpoint}'),))" in heard
+    assert heard[-1] == "Cores(alive=())"
+
+
+async def test_all_serve_the_snapshot_of_the_first_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
+    running, places = asyncio.create_task(supervisor.run()), (*supervisor.cores, *supervisor.frontends)
+    async with asyncio.timeout(60):
+        while not all(place.snapshot for place in places):  # noqa: ASYNC110 - nobody tells a test
+            await asyncio.sleep(0.01)
+        assert len({place.snapshot for place in places}) == 1
+        starts = [(tmp_path / f"{name}.runs").read_text() for name in ("core-0", "frontend-0")]
+        assert sorted(starts) == ["x", "xx"]  # the second one to be ready was started again
+        supervisor.stop()
+        await running
+    assert (tmp_path / "core-0.heard").read_text() == "Stop()\n"
+    assert (tmp_path / "frontend-0.heard").read_text().endswith("Stop()\n")

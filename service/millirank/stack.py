@@ -53,7 +53,7 @@ class CoreSide:
     ) -> None:
         _refuse_missing(settings)
         with ExitStack() as opened:  # closed here only if something below fails
-            encoder, reranker = _open_engines(settings, opened)
+            encoder, reranker = _open_engines(settings, costs, opened)
             _refuse_other_device(device or device_from_name(settings.devices[0]), encoder, reranker)
             self.snapshot = _open_snapshot(
                 settings, encoder.spec, reranker.spec, version=snapshot, hashes=costs is None
@@ -63,7 +63,7 @@ class CoreSide:
                 Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec), metrics=metrics
             )
             self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
-            if costs is not None and _rehearsed(costs, (encoder, reranker)):
+            if costs is not None and _fit(costs, (encoder, reranker)):
                 self.core.encode_costs, self.core.rerank_costs = costs
             self.core.start()
             opened.pop_all()
@@ -149,38 +149,38 @@ def _refuse_missing(settings: Settings) -> None:
         )
 
 
-def _open_engines(settings: Settings, opened: ExitStack) -> tuple[LoadedEngine, LoadedEngine]:
-    """The encoder and the reranker, compiled side by side; opened closes them.
+def _open_engines(settings: Settings, costs: Costs | None, opened: ExitStack) -> tuple[LoadedEngine, LoadedEngine]:
+    """The encoder and the reranker, compiled and rehearsed side by side; opened closes them.
 
     The reranker is not opened in the background: OpenVINO's engines share their worker threads, which keep the priority
     of the thread that happened to start them, so the encoder's could be in the background, too.
     """
+
+    def open_one(name: str, table: CostTable | None) -> LoadedEngine:
+        loaded = open_engine(settings.engine_folder / name, threads=settings.threads or None)
+        opened.callback(loaded.engine.close)
+        if table is not None:
+            _rehearse(loaded, table)
+        return loaded
+
     with ThreadPoolExecutor(len(MODELS)) as pool:
         loading = [
-            pool.submit(open_engine, settings.engine_folder / name, threads=settings.threads or None) for name in MODELS
+            pool.submit(open_one, name, table) for name, table in zip(MODELS, costs or (None, None), strict=True)
         ]
-    for future in loading:
-        if not future.exception():
-            opened.callback(future.result().engine.close)
     encoder, reranker = (future.result() for future in loading)
     return encoder, reranker
 
 
-def _rehearsed(costs: Costs, engines: tuple[LoadedEngine, LoadedEngine]) -> bool:
-    """Makes each call once that takes less than REHEARSED, on both engines side by side; not if costs are of others."""
-    pairs = list(zip(costs, engines, strict=True))
-    if any(set(table.seconds) != set(loaded.engine.profiles) for table, loaded in pairs):
-        return False
+def _rehearse(loaded: LoadedEngine, costs: CostTable) -> None:
+    """Makes each call once that takes less than REHEARSED."""
+    for profile in loaded.engine.profiles:
+        if costs.seconds.get(profile, 0.0) < REHEARSED:
+            loaded.engine.infer(pack_sequences([], profile, loaded.spec))
 
-    def rehearse(pair: tuple[CostTable, LoadedEngine]) -> None:
-        table, loaded = pair
-        for profile, seconds in table.seconds.items():
-            if seconds < REHEARSED:
-                loaded.engine.infer(pack_sequences([], profile, loaded.spec))
 
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        list(pool.map(rehearse, pairs))  # raises what went wrong
-    return True
+def _fit(costs: Costs, engines: tuple[LoadedEngine, LoadedEngine]) -> bool:
+    """Whether the costs are of these engines, and not of those before they were built anew."""
+    return all(set(table.seconds) == set(own.engine.profiles) for table, own in zip(costs, engines, strict=True))
 
 
 def _refuse_other_device(device: Device, *engines: LoadedEngine) -> None:

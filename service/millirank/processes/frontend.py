@@ -35,7 +35,11 @@ class FrontendRole:
         a = self._assignment
         self._listener = Listener(a.settings, shared=True, metrics=self._metrics)
         await self._listener.start()
-        self._side = await asyncio.to_thread(FrontSide, a.settings, self._fleet, snapshot=a.snapshot)
+        try:
+            self._side = await asyncio.to_thread(FrontSide, a.settings, self._fleet, snapshot=a.snapshot)
+        except BaseException:
+            await self._listener.stop()
+            raise
         return self._side.snapshot.version
 
     def heard(self, cores: Cores) -> None:

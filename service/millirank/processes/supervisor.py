@@ -54,9 +54,8 @@ class Supervisor:
             for task in ended - {stopping}:
                 task.result()
         finally:
+            self._stop.set()
             self.kill()
-            for task in (*keeping.values(), stopping):
-                task.cancel()
             await asyncio.gather(*keeping.values(), stopping, return_exceptions=True)
 
     def stop(self) -> None:
@@ -72,14 +71,14 @@ class Supervisor:
 
     async def _keep(self, place: Place) -> None:
         """Lets a process fill the place, until the service stops."""
-        while True:
+        while not self._stop.is_set():
             await self._fill(place)
             if self._stop.is_set():
                 return
-            log.error("%s ended: %s", place.name, place.words)
             wait = place.restarts.died(self._clock())
             if wait is None or (place.foreseen and not place.restarts.was_ready):
                 raise Unavailable(f"{place.name} cannot be started: {place.words}")
+            log.error("%s is started again: %s", place.name, place.words)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait)
 

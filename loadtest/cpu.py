@@ -75,7 +75,7 @@ def indexing(catalog: Path, index: Path) -> Iterator[Row]:
 def server(index: Path, sla_ms: float, port: int) -> Iterator[tuple[grpc.Channel, int, float]]:
     """A live server: its channel, its process id, and the seconds it took to be SERVING."""
     start = time.perf_counter()
-    options = ["--index", str(index), "--port", str(port), "--sla-ms", str(sla_ms)]
+    options = ["--index", str(index), "--port", str(port), "--sla-ms", str(sla_ms), "--metrics-port", "0"]
     process = subprocess.Popen([sys.executable, "-m", "millirank", "serve", *options])  # noqa: S603 - our own arguments
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

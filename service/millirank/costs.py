@@ -1,5 +1,6 @@
 """What engine calls cost, and the cheapest calls that run a set of sequences: pure, over measured seconds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,22 +30,28 @@ class Pace:
     """
 
     STEP = 0.05  # relative
-    DOUBT = 0.01  # relative
+    DOUBT = 0.02  # relative, a second
     LIMITS = (0.2, 5.0)
-    LEAST_DOUBTED = 0.25  # a table made on a machine four times as slow is outlived, clients with hopeless deadlines are, too
+    LEAST_DOUBTED = 0.25  # outlives a table that is four times too dear, and clients with hopeless deadlines
 
     def __init__(self, quantile: float = 0.99) -> None:
         self.value = 1.0
+        self._doubted = -math.inf  # monotonic seconds
         self._up, self._down = self.STEP * quantile, self.STEP * (1 - quantile)
 
     def observe(self, ratio: float, weight: float = 1.0) -> None:
         """Learns from one call that took ratio times its measured cost."""
         self._move(self._up * weight if ratio > self.value else -self._down * weight)
 
-    def doubt(self) -> None:
-        """Learns from work that was not tried; never so far that the next tries are hopeless."""
+    def doubt(self, now: float) -> None:
+        """Learns from work that was not tried, by the time that passes; never so far that the next tries are hopeless.
+
+        Args:
+            now: monotonic seconds.
+        """
+        elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
         if self.value > self.LEAST_DOUBTED:
-            self._move(-self.DOUBT)
+            self._move(-self.DOUBT * elapsed)
 
     def _move(self, by: float) -> None:
         self.value = min(max(self.value * (1 + by), self.LIMITS[0]), self.LIMITS[1])
@@ -79,11 +86,11 @@ class CostTable:
     lengths is cut, longest first, where two calls at two lengths cost less than one at the longer.
 
     The shape of a plan follows the measured seconds; what it is predicted to take follows the paces, one for each
-    profile. A profile's pace learns from its own calls and, by a third, from those of the others: what slows one down
+    profile. A profile's pace learns from its own calls and, by OTHERS, from those of the others: what slows one down
     mostly slows all, and a shape that has not run yet must not look cheap for it.
     """
 
-    OTHERS = 1 / 3  # weight of another profile's observation
+    OTHERS = 0.7  # weight of another profile's observation
 
     def __init__(self, seconds: Mapping[Profile, float]) -> None:
         self.seconds = dict(seconds)
@@ -98,10 +105,10 @@ class CostTable:
         for other, pace in self.paces.items():
             pace.observe(ratio, 1.0 if other == profile else self.OTHERS)
 
-    def doubt(self) -> None:
-        """Learns from work that was not tried because it would not fit."""
+    def doubt(self, now: float) -> None:
+        """Learns from work that was not tried, at monotonic seconds now, because it would not fit."""
         for pace in self.paces.values():
-            pace.doubt()
+            pace.doubt(now)
 
     def predicted(self, sequences: int, length: int) -> float:
         """Seconds, at the present pace, of the cheapest calls for so many sequences of so many tokens."""

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines import device
 from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
-from millirank_engines.device import lower_priority
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_sequences
 
@@ -129,7 +129,7 @@ class Lane(Generic[J]):
         for job in batch.cancelled:
             job.done(DeadlineExceeded("the client has left"))
         for job in batch.hopeless:
-            self.costs.doubt()
+            self.costs.doubt(now)
             job.done(DeadlineExceeded("the time left is too short for the work: allow more time or send less at once"))
         if not batch.ready:
             return
@@ -185,7 +185,7 @@ class Lane(Generic[J]):
 
     def _loop(self) -> None:
         if self._background:
-            lower_priority()
+            device.background()
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._stopping or self.queue)

@@ -26,6 +26,7 @@ from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Timings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+HANDOVER = 0.0005  # seconds from the end of a rerank until its scores are here
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +47,8 @@ class Limits:
 
     candidates: int = 100  # from each of the two indexes
     rerank_depth: int = 50  # candidates, at most
-    reply_reserve: float = 0.001  # seconds kept back from the deadline for each message
+    reply_reserve: float = 0.001  # seconds kept back from the deadline for sending the final message
+    retrieve_reserve: float = 0.001  # seconds kept back from the encoder's deadline for what follows it
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Pipeline:
     ) -> None:
         self.transport, self._catalog, self._retriever = transport, catalog, retriever
         self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
+        self._same_queries = reranker_tokens.same_queries(encoder_tokens)
         self._executor, self._limits, self._clock = executor, limits or Limits(), clock
 
     async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
@@ -97,7 +100,10 @@ class Pipeline:
             Unavailable: if the core has stopped.
         """
         tokens, truncated = self._encoder_tokens.query(query.text)
-        pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
+        if self._same_queries:
+            pair_tokens, pair_truncated = tokens, truncated
+        else:
+            pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
         timings = Timings(tokens=_micros(self._clock() - query.arrived))
 
         words = self._on_executor(self._words, query.text)  # while the encoder runs
@@ -150,7 +156,7 @@ class Pipeline:
         now = self._clock()
         if query.deadline is not None and query.deadline <= now:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
-        deadline = self._before(query.deadline, replies=2)
+        deadline = self._before(query.deadline, self._limits.reply_reserve + self._limits.retrieve_reserve)
         if deadline is not None and deadline <= now:
             return None, Degraded.ENCODER_OVERRUN
         try:
@@ -183,12 +189,13 @@ class Pipeline:
         rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if not len(rows):
             return None, None
-        deadline = self._before(query.deadline, replies=1)
+        deadline = self._before(query.deadline, self._limits.reply_reserve)
         if deadline is not None and deadline <= self._clock():
             return None, Degraded.DEADLINE
         try:
             async with asyncio.timeout(self._left(deadline)):
-                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, deadline, query.priority)
+                scores_by = self._before(deadline, HANDOVER)
+                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, scores_by, query.priority)
         except EngineError as error:
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT
@@ -205,9 +212,9 @@ class Pipeline:
         call = functools.partial(function, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
-    def _before(self, deadline: float | None, *, replies: int) -> float | None:
-        """The deadline less the time of the messages that are still to be sent."""
-        return None if deadline is None else deadline - replies * self._limits.reply_reserve
+    def _before(self, deadline: float | None, reserve: float) -> float | None:
+        """The deadline less the time of what is still to be done."""
+        return None if deadline is None else deadline - reserve
 
     def _left(self, deadline: float | None) -> float | None:
         return None if deadline is None else deadline - self._clock()

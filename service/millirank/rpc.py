@@ -34,13 +34,13 @@ class Promise:
 
     sla: float | None = None  # seconds from arrival to the final message; None for no limit
     idle: float = 0.003  # seconds that an idle server needs for the provisional order
-    replies: float = 0.0  # seconds kept back for sending the two messages
+    reply: float = 0.0  # seconds kept back for sending the final message
     max_inflight: int | None = None  # accepted queries at once; None for as many as can be served in time
 
     @property
     def least(self) -> float:
         """Seconds that an idle server needs without reranking: less is refused at once."""
-        return self.idle + self.replies
+        return self.idle + self.reply
 
 
 class SearchService:
@@ -110,6 +110,9 @@ class SearchService:
             meter.ended("CANCELLED")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
+            if context.done():  # nobody is there to get it
+                meter.ended("CANCELLED")
+                return
             meter.failed(error)
             await abort(context, error)
 
@@ -234,7 +237,7 @@ class SearchService:
                 f"{promise.least * 1e3:.1f} ms without reranking: allow more time"
             )
         now = self._clock()
-        slack = min(PATIENCE, left - promise.replies) - (now - query.arrived)
+        slack = min(PATIENCE, left - promise.reply) - (now - query.arrived)
         if query.priority is Priority.BATCH:
             slack /= 2  # leaves room for those who look at a screen
         wait = self._admission.wait(peer, slack, now, pipeline.transport.backlog().encode)

@@ -27,6 +27,8 @@ REHEARSALS = 10  # queries before the first real one: indexes and products are m
 LAST_CALLS = 0.1  # seconds for calls that raced with the drain to be told UNAVAILABLE, then for statuses to leave
 STREAMS = 10_000  # of one connection at once; admission refuses sooner, and says so
 CONNECTION_AGE = 300_000  # ms, ±10 % by gRPC, after which a client connects anew, perhaps to a less busy frontend
+LAST_STREAMS = 10_000  # ms that the streams of such a connection have to end: a client that never reads ends here
+COUNTED_QUERIES = 256  # accepted at once where batches count requests
 log = logging.getLogger(__name__)
 
 
@@ -45,8 +47,7 @@ class Listener:
         self.service = SearchService(metrics=metrics, lag=lambda: self._lag.lag)
         self._health = health.aio.HealthServicer()
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_concurrent_streams", STREAMS)]
-        if shared:
-            options.append(("grpc.max_connection_age_ms", CONNECTION_AGE))
+        options += [("grpc.max_connection_age_ms", CONNECTION_AGE), ("grpc.max_connection_age_grace_ms", LAST_STREAMS)]
         self._server = grpc.aio.server(options=options)
 
     async def start(self) -> None:
@@ -68,8 +69,13 @@ class Listener:
         """
         settings = self._settings
         idle = min([await _first_stage(pipeline) for _ in range(REHEARSALS)])
-        replies = 2 * settings.reply_reserve_ms / 1e3
-        promise = self.service.promise = Promise(sla=settings.sla_ms / 1e3 or None, idle=idle, replies=replies)
+        by_count = settings.scheduler == "count"
+        promise = self.service.promise = Promise(
+            sla=None if by_count else settings.sla_ms / 1e3 or None,
+            idle=idle,
+            reply=settings.reply_reserve_ms / 1e3,
+            max_inflight=COUNTED_QUERIES if by_count else None,
+        )
         if promise.sla is not None and promise.sla < promise.least:
             log.error(
                 "every query will be refused: this machine needs %.1f ms without reranking, --sla-ms is %g: raise it, "

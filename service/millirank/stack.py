@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from millirank_engines import LoadedEngine, ModelSpec, open_engine, pack_sequences, read_manifest
+from millirank_engines.device import cores
 
 from .catalog.layout import CatalogFolder
 from .catalog.snapshot import Snapshot
@@ -22,6 +23,7 @@ from .transport import InProcess, Transport
 Costs = tuple[CostTable, CostTable]  # of the encoder and the reranker
 REHEARSED = 0.01  # seconds: where costs are known, a dearer call waits for its first use, which takes 4 ms more
 MODELS = ("encoder", "reranker")  # folders of their artifacts
+COUNTED_REQUESTS = 8  # of a batch where batches count requests
 
 
 class CoreSide:
@@ -60,7 +62,10 @@ class CoreSide:
             )
             opened.callback(self.snapshot.close)
             self.core = Core(
-                Model(encoder.engine, encoder.spec), Model(reranker.engine, reranker.spec), metrics=metrics
+                Model(encoder.engine, encoder.spec),
+                Model(reranker.engine, reranker.spec),
+                metrics=metrics,
+                max_requests=COUNTED_REQUESTS if settings.scheduler == "count" else None,
             )
             self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
             if costs is not None and _fit(costs, (encoder, reranker)):
@@ -109,7 +114,12 @@ class FrontSide:
                 encoder_tokens=self.encoder_tokens,
                 reranker_tokens=Tokenizer(folders[1] / "tokenizer.json", reranker),
                 executor=reader,
-                limits=Limits(settings.candidates, settings.rerank_depth, settings.reply_reserve_ms / 1e3),
+                limits=Limits(
+                    settings.candidates,
+                    settings.rerank_depth,
+                    settings.reply_reserve_ms / 1e3,
+                    settings.retrieve_reserve_ms / 1e3,
+                ),
             )
             self._opened = opened.pop_all()
 
@@ -152,12 +162,20 @@ def _refuse_missing(settings: Settings) -> None:
 def _open_engines(settings: Settings, costs: Costs | None, opened: ExitStack) -> tuple[LoadedEngine, LoadedEngine]:
     """The encoder and the reranker, compiled and rehearsed side by side; opened closes them.
 
-    The reranker is not opened in the background: OpenVINO's engines share their worker threads, which keep the priority
-    of the thread that happened to start them, so the encoder's could be in the background, too.
+    On a CPU the encoder takes half of the threads, because a query is too small for more, and the reranker takes all
+    of them in the background.
     """
+    threads = settings.threads or cores()
 
     def open_one(name: str, table: CostTable | None) -> LoadedEngine:
-        loaded = open_engine(settings.engine_folder / name, threads=settings.threads or None)
+        background = name == "reranker"
+        share = threads
+        loaded = open_engine(
+            settings.engine_folder / name,
+            threads=share,
+            background=background,
+            deferred=background and table is not None,
+        )
         opened.callback(loaded.engine.close)
         if table is not None:
             _rehearse(loaded, table)

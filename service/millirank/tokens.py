@@ -1,5 +1,6 @@
 """Texts into token ids, by a model's own sealed tokenizer and template."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,13 @@ class Tokenizer:
         self._rust.no_padding()
         self._dtype = np.dtype(spec.token_dtype)
         self.spec = spec
+        template = spec.template
+        self._queries = (
+            hashlib.sha256(path.read_bytes()).digest(),
+            spec.token_dtype,
+            template.query_prefix,
+            template.query_tokens,
+        )
 
     def encode(self, text: str, limit: int) -> tuple[Ids, bool]:
         """The first limit token ids of a text, and whether there were more."""
@@ -54,6 +62,10 @@ class Tokenizer:
         """A query's ids by the template, and whether it was cut."""
         template = self.spec.template
         return self.encode(template.query_text(text), template.query_tokens)
+
+    def same_queries(self, other: "Tokenizer") -> bool:
+        """Whether both give every query the same ids."""
+        return self._queries == other._queries  # noqa: SLF001 - of the same class
 
     def queries(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of several queries by the template."""

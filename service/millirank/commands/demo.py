@@ -96,7 +96,7 @@ def server(where: Path, port: int, sla_ms: float = 10.0) -> Iterator[str]:
         Unavailable: if it ended, or was not ready within START_SECONDS.
     """
     target = f"127.0.0.1:{port}"
-    command = [*_serve_command(where, port), "--sla-ms", f"{sla_ms:g}"]
+    command = [*_serve_command(where, port), "--sla-ms", f"{sla_ms:g}", "--metrics-port", "0"]
     process = subprocess.Popen(command)  # noqa: S603 - our own arguments
     try:
         with grpc.insecure_channel(target) as channel:

@@ -36,6 +36,11 @@ class Estimate:
         while self._unseen and self._unseen[0][0] <= load.seen:
             self._waiting[self._unseen.popleft()[1]] -= 1
 
+    @property
+    def each(self) -> Backlog:
+        """Seconds that one job of each kind takes this core."""
+        return Backlog(self._load.encode_each, self._load.rerank_each)
+
     def backlog(self, now: float) -> Backlog:
         """Seconds of work that are left at now, in seconds of the machine's clock."""
         load = self._load

@@ -136,8 +136,9 @@ class Fleet:
 
 def _finish(kind: type[Encoded | Reranked], now: float, link: Link) -> tuple[float, float, int]:
     """What is compared of two cores: the lane of the job, then the other lane, then our open jobs."""
-    backlog = link.estimate.backlog(now)
-    own, other = (backlog.encode, backlog.rerank) if kind is Encoded else (backlog.rerank, backlog.encode)
+    backlog, each = link.estimate.backlog(now), link.estimate.each
+    encode, rerank = backlog.encode + each.encode, backlog.rerank + each.rerank  # a slow core that is idle is slow
+    own, other = (encode, rerank) if kind is Encoded else (rerank, encode)
     return own, other, len(link.calls)
 
 

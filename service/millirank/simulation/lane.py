@@ -115,7 +115,7 @@ class Lane:
         while self.queue:
             batch = self.queue.pop(now, self.costs.predicted)
             for work in batch.hopeless:
-                self.costs.doubt()
+                self.costs.doubt(now)
                 work.done(0)
             for work in batch.cancelled:
                 work.done(0)
@@ -123,7 +123,7 @@ class Lane:
                 continue
             plan, depths = self.planner(batch.ready, now)
             if not plan:
-                self.costs.doubt()
+                self.costs.doubt(now)
                 for work in batch.ready:
                     work.done(0)
                 continue

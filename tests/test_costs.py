@@ -116,7 +116,7 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     for _ in range(1000):
         pace.observe(100.0)
     assert pace.value == Pace.LIMITS[1]
-    for tenth in range(150):
+    for tenth in range(400):
         pace.doubt(100.0 + tenth / 10)
     assert 2.0 < pace.value < 3.0
     for hour in range(1, 200):

@@ -99,7 +99,7 @@ def ids(*tokens: int) -> np.ndarray[Any, Any]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(SOON):
-        while not condition():  # noqa: ASYNC110 - what other threads do sets no event
+        while not condition():
             await asyncio.sleep(0.001)
 
 
@@ -303,7 +303,7 @@ async def test_work_goes_to_the_core_that_promises_the_earliest_finish(endpoints
             call.cancel()
 
 
-async def test_cores_that_promise_the_same_take_turns(endpoints: list[str]) -> None:
+async def test_cores_that_promise_about_the_same_all_get_work(endpoints: list[str]) -> None:
     cores = [a_core() for _ in range(3)]
     with ExitStack() as stack:
         for endpoint, core in zip(endpoints[:3], cores, strict=True):
@@ -311,7 +311,8 @@ async def test_cores_that_promise_the_same_take_turns(endpoints: list[str]) -> N
         fleet = stack.enter_context(a_fleet(*endpoints[:3], clock=lambda: time.monotonic() + 1000))  # no backlog lasts
         for _ in range(30):
             await fleet.encode(ids(1), None)
-    assert [len(core.jobs) for core in cores] == [10, 10, 10]
+    assert sum(len(core.jobs) for core in cores) == 30
+    assert all(core.jobs for core in cores)
 
 
 async def test_a_core_that_hangs_gets_no_more_work(endpoints: list[str]) -> None:

@@ -214,11 +214,11 @@ async def test_the_service_keeps_its_own_promise(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_served_in_time_is_refused_at_once_with_a_wait(tmp_path: Path) -> None:
     gate = Gate()
-    promise = Promise(sla=5.0, idle=2.0)
+    promise = Promise(sla=2.9, idle=2.0)
     async with open_service(tmp_path, promise=promise, encoder={"delay": gate}) as (channel, service, _):
         first = asyncio.create_task(search(channel, Request(query="coffee")))
         await asyncio.to_thread(gate.entered.wait, 20)
-        second = asyncio.create_task(search(channel, Request(query="coffee")))  # 2 s behind the first, 2 s of its own
+        second = asyncio.create_task(search(channel, Request(query="coffee")))  # half a second behind the first
         async with asyncio.timeout(20):
             while service.inflight < 2:
                 await asyncio.sleep(0.01)

@@ -74,13 +74,13 @@ def test_the_queue_is_as_long_as_can_be_served_in_time() -> None:
         admission.leave(second, i + 0.0035)
     assert admission.idle == pytest.approx(0.003, rel=0.1)
     for waiting in range(30):
-        if admission.wait(f"peer {waiting}", slack=0.007, now=2000.0):
+        if wait := admission.wait(f"peer {waiting}", slack=0.007, now=2000.0):
             break
         admission.enter(f"peer {waiting}", 2000.0)
     slack = (0.007 - admission.idle) / admission.each  # Little: L = X (slack - idle)
-    assert waiting == int(slack) + 1
+    assert slack - 1 < waiting <= slack + 1
     assert 4 <= waiting <= 12
-    assert admission.wait("late", slack=0.007, now=2000.0) >= admission.each
+    assert wait >= admission.each
 
 
 def test_work_that_others_sent_to_the_encoder_counts() -> None:

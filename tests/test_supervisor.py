@@ -241,7 +241,7 @@ async def test_a_core_that_cannot_be_started_again_ends_the_service_with_its_wor
 async def test_all_serve_the_snapshot_of_the_first_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
     running, places = asyncio.create_task(supervisor.run()), (*supervisor.cores, *supervisor.frontends)
     async with asyncio.timeout(60):
-        while not all(place.snapshot for place in places):  # noqa: ASYNC110 - nobody tells a test
+        while not all(place.snapshot for place in places):
             await asyncio.sleep(0.01)
         assert len({place.snapshot for place in places}) == 1
         starts = [(tmp_path / f"{name}.runs").read_text() for name in ("core-0", "frontend-0")]

@@ -139,7 +139,7 @@ def _finish(kind: type[Encoded | Reranked], now: float, link: Link) -> tuple[flo
     backlog, each = link.estimate.backlog(now), link.estimate.each
     encode, rerank = backlog.encode + each.encode, backlog.rerank + each.rerank  # a slow core that is idle is slow
     own, other = (encode, rerank) if kind is Encoded else (rerank, encode)
-    return own, other, len(link.calls)
+    return round(own, 3), round(other, 3), len(link.calls)  # milliseconds: less is noise
 
 
 _NONE = "no core is running: retry in a moment, it is being restarted"

@@ -123,7 +123,12 @@ class Fleet:
                 f"every core has {self._credits} jobs of this frontend: retry later",
                 retry_after=max(LEAST_WAIT, backlog.encode, backlog.rerank),
             )
-        return min(free, key=partial(_finish, kind, self._clock()))
+        known = [link.estimate.each for link in links]
+        usual = Backlog(
+            min((each.encode for each in known if each.encode), default=0.0),
+            min((each.rerank for each in known if each.rerank), default=0.0),
+        )
+        return min(free, key=partial(_finish, kind, self._clock(), usual))
 
     def close(self) -> None:
         """Fails what is open and frees the sockets."""
@@ -134,10 +139,15 @@ class Fleet:
             self._context.term()
 
 
-def _finish(kind: type[Encoded | Reranked], now: float, link: Link) -> tuple[float, float, int]:
-    """What is compared of two cores: the lane of the job, then the other lane, then our open jobs."""
+def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Link) -> tuple[float, float, int]:
+    """What is compared of two cores: the lane of the job, then the other lane, then our open jobs.
+
+    A job's own time counts, because a slow core that is idle is slow; a core that has not told its own is taken for the
+    fastest, so that it is tried.
+    """
     backlog, each = link.estimate.backlog(now), link.estimate.each
-    encode, rerank = backlog.encode + each.encode, backlog.rerank + each.rerank  # a slow core that is idle is slow
+    encode = backlog.encode + (each.encode or usual.encode * (1 + len(link.calls)))
+    rerank = backlog.rerank + (each.rerank or usual.rerank * (1 + len(link.calls)))
     own, other = (encode, rerank) if kind is Encoded else (rerank, encode)
     return round(own, 3), round(other, 3), len(link.calls)  # milliseconds: less is noise
 

@@ -101,11 +101,6 @@ class Core:
         self.encode_costs = self._encodes.measured(rounds, budget, lambda: time.sleep(idle))
         self.rerank_costs = self._reranks.measured(rounds, budget, lambda: time.sleep(idle))
 
-    def rehearse(self) -> None:
-        """Runs every profile once, where the costs are known: what a query meets must not be new to the engine."""
-        self._encodes.rehearse()
-        self._reranks.rehearse()
-
     def start(self) -> None:
         """Starts the lanes, after a warm-up where the costs are not known."""
         if not self.rerank_costs.seconds:

@@ -101,7 +101,9 @@ class SearchService:
         arrived = self._clock() - self._lag()
         meter = Meter(self._metrics, "Search", arrived, self._clock)
         try:
-            query = query_from_proto(parsed(data, search_pb2.SearchRequest), arrived, self._deadline(arrived, context))
+            query = query_from_proto(
+                parsed(data, search_pb2.SearchRequest), arrived, self._due(arrived, context.time_remaining())
+            )
             pipeline, ticket = self._admitted(query, context.peer())
             with self._call():
                 async with asyncio.timeout(self._stuck(query)):
@@ -136,8 +138,8 @@ class SearchService:
 
             meter = Meter(self._metrics, "BatchSearch", self._clock(), self._clock)
             try:
-                query_from_proto(request, arrived, end)  # what is wrong is told at once
-                query, pipeline, ticket = await self._in_turn(request, end, context.peer())
+                asked = query_from_proto(request, arrived, end)
+                query, pipeline, ticket = await self._in_turn(replace(asked, priority=Priority.BATCH), context.peer())
                 meter = Meter(self._metrics, "BatchSearch", query.arrived, self._clock)
                 await self._answer(pipeline, query, ticket, send, meter)
             except Exception as error:  # noqa: BLE001 - the other queries are not touched by it
@@ -154,21 +156,19 @@ class SearchService:
                 while (answer := await answers.get()) is not None:
                     await context.write(answer)
 
-    async def _in_turn(
-        self, request: search_pb2.SearchRequest, end: float | None, peer: str
-    ) -> tuple[Query, Pipeline, Ticket]:
+    async def _in_turn(self, asked: Query, peer: str) -> tuple[Query, Pipeline, Ticket]:
         """Admits a query of a batch as soon as there is room for it: its own time begins then.
 
         Raises:
             DeadlineExceeded: if the client's deadline passed meanwhile.
             Unavailable: if the server is not serving.
         """
+        end = asked.deadline
         while True:
             now = self._clock()
-            limits = [limit for limit in (end, now + self.promise.sla if self.promise.sla else None) if limit]
-            query = query_from_proto(request, now, min(limits) if limits else None)
+            query = replace(asked, arrived=now, deadline=self._due(now, None if end is None else end - now))
             try:
-                return query, *self._admitted(replace(query, priority=Priority.BATCH), peer)
+                return query, *self._admitted(query, peer)
             except Overloaded as error:
                 if end is not None and now + error.retry_after >= end:
                     raise
@@ -178,9 +178,8 @@ class SearchService:
         """Will serve Rerank."""
         await abort(context, NotServedYet(f"{SERVICE}.Rerank"))
 
-    def _deadline(self, arrived: float, context: Context) -> float | None:
-        """The earlier of the client's deadline and the service's own, in monotonic seconds."""
-        left = context.time_remaining()
+    def _due(self, arrived: float, left: float | None) -> float | None:
+        """The earlier of the client's deadline, in left seconds, and the service's own, in monotonic seconds."""
         limits = [limit for limit in (left, self.promise.sla) if limit is not None]
         return arrived + min(limits) if limits else None
 

@@ -44,7 +44,7 @@ class Fatal(msgspec.Struct, frozen=True, tag=True):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A core that is alive, and where it takes jobs."""
+    """One life of a core, and where it takes jobs."""
 
     index: int
     epoch: int  # grows with each restart

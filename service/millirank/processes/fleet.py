@@ -16,7 +16,8 @@ from millirank_engines.pack import Ids
 
 from . import wire
 from .codec import bytes_from_ids
-from .link import CoreAddress, Link
+from .control import Address as CoreAddress
+from .link import Link
 
 if TYPE_CHECKING:
     import zmq

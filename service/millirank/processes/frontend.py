@@ -16,7 +16,7 @@ from millirank_engines.base import EngineError
 
 from . import child
 from .control import Assignment, Cores, Message, Serving, from_json
-from .fleet import CoreAddress, Fleet
+from .fleet import Fleet
 
 RETRY = 1.0  # seconds
 log = logging.getLogger("millirank.processes.frontend")  # this module is __main__
@@ -44,7 +44,7 @@ class FrontendRole:
 
     def heard(self, cores: Cores) -> None:
         """See Role: jobs of cores that are missing have failed when this returns."""
-        self._fleet.announce([CoreAddress(core.index, core.epoch, core.endpoint) for core in cores.alive])
+        self._fleet.announce(cores.alive)
         self._changed.set()
 
     async def serve(self, tell: Callable[[Message], None]) -> None:

@@ -18,6 +18,7 @@ from functools import partial
 from millirank.core import Core
 from millirank.errors import ConfigError, Overloaded, Unavailable
 from millirank.jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob, Result
+from millirank.lane import STOPPED
 
 from . import codec, wire
 
@@ -161,7 +162,7 @@ class CoreHost:
         peer.seen = record.id
         try:
             if self._stopping:
-                raise Unavailable(_STOPPED)  # noqa: TRY301 - whatever is raised here ends the job
+                raise Unavailable(STOPPED)  # noqa: TRY301 - whatever is raised here ends the job
             if len(peer.jobs) >= wire.MAX_CREDITS:
                 raise Overloaded(  # noqa: TRY301
                     f"the {peer.who} has {len(peer.jobs)} jobs open: lower its credits",
@@ -236,7 +237,7 @@ class CoreHost:
         for peer in self._peers.values():
             for number, job in peer.jobs.items():
                 job.cancelled = True
-                peer.outbox.append(codec.failed_from(number, Unavailable(_STOPPED)))
+                peer.outbox.append(codec.failed_from(number, Unavailable(STOPPED)))
             peer.jobs.clear()
         self._flush()
 
@@ -246,6 +247,3 @@ class CoreHost:
             os.close(self._wake)
         self._router.close()
         self._context.term()  # returns when the last messages have left, after FAREWELL at the latest
-
-
-_STOPPED = "the core has stopped: send the request to another server"

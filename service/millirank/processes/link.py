@@ -13,21 +13,13 @@ from millirank_engines.base import EngineFailed
 
 from . import wire
 from .codec import result_from_record
+from .control import Address as CoreAddress
 from .estimate import Estimate
 
 if TYPE_CHECKING:
     import zmq
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CoreAddress:
-    """One life of a core."""
-
-    index: int
-    epoch: int  # grows with each restart of that core
-    endpoint: str  # ipc://PATH
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ priority      0 interactive, 1 batch
 kind          EngineFailed, DeadlineExceeded, Unavailable or Overloaded
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from millirank.errors import ConfigError
 
+T = TypeVar("T")
 VERSION = 1
 EVERY_JOB = 0  # the id in a Failed that ends them all
 MAX_CREDITS = 1024  # jobs that a frontend may have open in one core
@@ -140,10 +142,7 @@ def requests_from(data: bytes) -> list[Request]:
     Raises:
         BadMessage: if it is no such message.
     """
-    try:
-        return _requests(data)
-    except (ValueError, RecursionError) as error:
-        raise BadMessage(f"{len(data)} bytes are no message of wire version {VERSION} ({error})") from error
+    return _decoded(_requests, data)
 
 
 def answers_from(data: bytes) -> list[Answer]:
@@ -152,8 +151,12 @@ def answers_from(data: bytes) -> list[Answer]:
     Raises:
         BadMessage: if it is no such message.
     """
+    return _decoded(_answers, data)
+
+
+def _decoded(decode: Callable[[bytes], T], data: bytes) -> T:
     try:
-        return _answers(data)
+        return decode(data)
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"{len(data)} bytes are no message of wire version {VERSION} ({error})") from error
 

@@ -60,13 +60,30 @@ def test_hopeless_and_cancelled_requests_leave_before_their_batch() -> None:
     assert (batch.ready, batch.hopeless, batch.cancelled) == ([good], [spent, hopeless], [left])
 
 
-def test_a_hopeless_request_that_keeps_nobody_waiting_is_tried_until_its_deadline() -> None:
+def test_a_request_that_keeps_nobody_waiting_is_tried_if_it_is_in_time_as_often_as_not() -> None:
     batcher: Batcher[Fake] = Batcher(max_tokens=64)
-    lone = Fake(deadline=2.4)
+    lone, other = Fake(deadline=2.4), Fake(deadline=2.5)
+    for typical, tried in ((0.3, True), (0.45, False), (0.5, False)):
+        assert batcher.hopeless(lone, 2.0, 0.0, each(0.5), each(typical)) is not tried
+        batcher.push(lone)
+        assert batcher.pop(2.0, each(0.5), each(typical)).ready == [lone] * tried
+    assert batcher.hopeless(lone, 2.0, 0.01, each(0.5), each(0.3))  # something runs
+    batcher.push(other)
     batcher.push(lone)
-    assert batcher.pop(2.0, each(0.5)).ready == [lone]
-    batcher.push(lone)
-    assert batcher.pop(2.4, each(0.5)).hopeless == [lone]
+    assert batcher.pop(2.0, each(0.5), each(0.3)).hopeless == [lone]
+
+
+def test_a_request_is_hopeless_before_it_waits_if_those_that_go_before_it_take_its_time() -> None:
+    batcher: Batcher[Fake] = Batcher(max_tokens=64)
+    for work in (Fake(deadline=3.0), Fake(deadline=9.0), Fake(deadline=1.0, priority=1), Fake()):
+        batcher.push(work)
+    for deadline, priority, before in ((2.9, 0, 0), (3.1, 0, 1), (9.1, 0, 2), (0.9, 1, 3), (1.1, 1, 4)):
+        work = Fake(deadline=deadline, priority=priority)
+        needed = 0.5 * (before + 1)
+        assert not batcher.hopeless(work, deadline - needed, 0.0, each(0.5))
+        assert batcher.hopeless(work, deadline - needed + 0.1, 0.0, each(0.5))
+        assert batcher.hopeless(work, deadline - needed, 0.1, each(0.5))  # the engine is busy for 0.1 s
+    assert not batcher.hopeless(Fake(), 0.0, 99.0, each(0.5))
 
 
 def test_the_earliest_deadline_goes_first_but_after_whoever_has_priority() -> None:

@@ -1,6 +1,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -104,8 +105,21 @@ def test_the_depth_fits_the_oldest_deadline() -> None:
         core.submit(RerankJob(answers.append, core._clock() + seconds, np.array([1]), rows(40), 1))
         core.step()
         (answer,) = answers
-        depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else answer
-    assert depths == {0.0005: 0, 0.0015: 0, 0.0041: 3, 0.0085: 8, 1.0: 40}
+        depths[seconds] = len(answer.scores) if isinstance(answer, Reranked) else type(answer)
+    assert depths == {0.0005: DeadlineExceeded, 0.0015: DeadlineExceeded, 0.0041: 3, 0.0085: 8, 1.0: 40}
+
+
+def test_a_job_that_would_come_too_late_ends_when_it_is_submitted() -> None:
+    core = a_core()
+    core.encode_costs = type(core.encode_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
+    ends: dict[str, Answer] = {}
+    for name, seconds in (("never", 0.0008), ("first", 0.0019), ("behind it", 0.00195), ("with time", 0.05)):
+        core.submit(EncodeJob(partial(ends.__setitem__, name), core._clock() + seconds, np.array([1])))
+    assert ends.keys() == {"never", "behind it"}
+    step_all(core)
+    assert {name: type(answer) for name, answer in ends.items()} == {
+        "never": DeadlineExceeded, "first": Encoded, "behind it": DeadlineExceeded, "with time": Encoded,
+    }  # fmt: skip
 
 
 def test_a_lone_candidate_is_scored_if_that_is_all_there_is() -> None:

@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from shop import Gate, Shop, open_shop
 
+from millirank.costs import CostTable
 from millirank.rpc import Promise, SearchService, handler
 from millirank.v1 import search_pb2, search_pb2_grpc
 
@@ -210,6 +211,21 @@ async def test_the_service_keeps_its_own_promise(tmp_path: Path) -> None:
         _, final = await search(channel, Request(query="coffee"))  # while the engine is still at it
         gate.opened.set()
     assert (final.degraded, final.degraded_reason) == (True, "ENCODER_OVERRUN")
+
+
+async def test_a_busy_encoder_costs_the_dense_index_and_refuses_nobody(tmp_path: Path) -> None:
+    gate = Gate()
+    promise = Promise(sla=20.0, idle=0.001, encode=0.001)
+    async with open_service(tmp_path, promise=promise, encoder={"delay": gate}) as (channel, _, shop):
+        first = asyncio.create_task(search(channel, Request(query="coffee")))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        shop.core.encode_costs = CostTable(dict.fromkeys(shop.core.encode_costs.seconds, 60.0))
+        others = await asyncio.gather(*(search(channel, Request(query="coffee")) for _ in range(5)))
+        gate.opened.set()
+        assert (await first)[-1].degraded_reason != "ENCODER_OVERRUN"
+    for _, final in others:
+        assert final.degraded_reason == "ENCODER_OVERRUN"
+        assert final.hits
 
 
 async def test_what_cannot_be_served_in_time_is_refused_at_once_with_a_wait(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ async def test_hostile_text_is_answered_by_the_real_indexes_and_models(tiny_inde
 async def test_a_promise_that_this_machine_cannot_keep_is_told(
     tiny_index: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = Settings(index=tiny_index, port=0, sla_ms=0.0001, reply_reserve_ms=0, retrieve_reserve_ms=0)
+    settings = Settings(index=tiny_index, port=0, sla_ms=0.0001, reply_reserve_ms=0)
     async with (
         Server(settings) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

@@ -83,11 +83,23 @@ def test_the_queue_is_as_long_as_can_be_served_in_time() -> None:
     assert wait >= admission.each
 
 
-def test_work_that_others_sent_to_the_encoder_counts() -> None:
-    admission = Admission(idle=0.003)
-    admission.enter("a", 0.0)
+def test_a_query_that_must_be_embedded_waits_until_the_encoder_has_time() -> None:
+    admission = Admission(idle=0.001, encode=0.002)
     assert admission.wait("b", slack=0.007, now=0.0) == 0
+    assert admission.wait("b", slack=0.007, now=0.0, backlog=0.003) == 0
     assert admission.wait("b", slack=0.007, now=0.0, backlog=0.006) == pytest.approx(0.002, rel=0.1)
+
+
+def test_the_wait_for_the_encoder_is_no_work_of_our_own() -> None:
+    admission = Admission(idle=0.001)
+    for i in range(500):
+        first, second = admission.enter("a", float(i)), admission.enter("b", float(i))
+        admission.leave(first, i + 0.007, encoding=0.006)
+        admission.leave(second, i + 0.0074, encoding=0.006)
+    assert admission.idle == pytest.approx(0.001, rel=0.1)
+    assert admission.each == pytest.approx(0.0004, rel=0.1)
+    assert admission.enter("a", 1000.0).own == admission.idle
+    assert admission.enter("a", 1000.0).own == pytest.approx(admission.idle + admission.each)
 
 
 def test_a_greedy_peer_leaves_the_others_their_share() -> None:

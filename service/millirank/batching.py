@@ -52,7 +52,8 @@ class Batcher(Generic[W]):
 
     Requests join while the engine is busy; an idle engine pops at once, so nothing ever waits for company. A request
     joins a batch only if the whole batch is still done by its oldest deadline; one that is predicted to be late even
-    alone is given up, unless nobody else waits: then it is tried, and the prediction learns from it.
+    alone is given up. Where nobody else waits, trying takes no time from anyone: then it is enough if it is in time
+    as often as not.
 
     Args:
         max_tokens: padded tokens of a batch; a request that has more runs alone.
@@ -77,12 +78,32 @@ class Batcher(Generic[W]):
         self.longest = max(self.longest, work.length) if self.sequences else work.length
         self.sequences += work.sequences
 
-    def pop(self, now: float, seconds: Seconds) -> Batch[W]:
+    def hopeless(self, work: W, now: float, busy: float, seconds: Seconds, typical: Seconds | None = None) -> bool:
+        """Whether a request that has not been pushed would come too late behind all that goes before it.
+
+        Args:
+            work: the request.
+            now: monotonic seconds.
+            busy: seconds until the engine is free.
+            seconds: predicts how long a batch takes at most.
+            typical: predicts how long a batch takes as often as not; by default seconds.
+        """
+        if work.deadline is None:
+            return False
+        rank = (work.priority, work.deadline)
+        before = [other for *key, _, other in self._waiting if tuple(key) <= rank]
+        sequences = work.sequences + sum(other.sequences for other in before)
+        longest = max([work.length, *(other.length for other in before)])
+        predicted = seconds if busy or before else typical or seconds
+        return now + busy + predicted(sequences, longest) > work.deadline
+
+    def pop(self, now: float, seconds: Seconds, typical: Seconds | None = None) -> Batch[W]:
         """Takes the next batch, and everything before it that need not run any more.
 
         Args:
             now: monotonic seconds.
-            seconds: predicts how long a batch takes.
+            seconds: predicts how long a batch takes at most.
+            typical: predicts how long a batch takes as often as not; by default seconds.
         """
         batch: Batch[W] = Batch()
         sequences = longest = 0
@@ -92,8 +113,9 @@ class Batcher(Generic[W]):
             if work.cancelled:
                 batch.cancelled.append(self._take())
                 continue
-            alone = not batch.ready and len(self._waiting) == 1  # then trying takes no time from anyone
-            if due <= now or (now + seconds(work.sequences, work.length) > due and not alone):
+            alone = not batch.ready and len(self._waiting) == 1
+            predicted = typical or seconds if alone else seconds
+            if now + predicted(work.sequences, work.length) > due:
                 batch.hopeless.append(self._take())
                 continue
             if batch.ready:

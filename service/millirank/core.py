@@ -64,6 +64,7 @@ class Core:
             metrics=metrics,
             max_requests=max_requests,
             background=True,
+            hopes=False,  # an embedding that fails costs what a rerank that fails costs, and is worth more
         )
         self._depth = Depth(self._reranks.costs)
         self.snapshots: dict[int, ProductTokens] = {}

@@ -85,9 +85,10 @@ class CostTable:
     For one length, covering n sequences is a coin problem over the batch sizes, solved once for every n. A set of mixed
     lengths is cut, longest first, where two calls at two lengths cost less than one at the longer.
 
-    The shape of a plan follows the measured seconds; what it is predicted to take follows the paces, one for each
-    profile. A profile's pace learns from its own calls and, by OTHERS, from those of the others: what slows one down
-    mostly slows all, and a shape that has not run yet must not look cheap for it.
+    The shape of a plan follows the measured seconds; what it is predicted to take at most follows the paces, one for
+    each profile. A profile's pace learns from its own calls and, by OTHERS, from those of the others: what slows one
+    down mostly slows all, and a shape that has not run yet must not look cheap for it. What work takes as often as not
+    follows one pace for all.
     """
 
     OTHERS = 0.7  # weight of another profile's observation
@@ -95,6 +96,7 @@ class CostTable:
     def __init__(self, seconds: Mapping[Profile, float]) -> None:
         self.seconds = dict(seconds)
         self.paces = {profile: Pace() for profile in seconds}
+        self.median = Pace(0.5)
         self.edges = sorted({profile.length for profile in seconds})  # tokens
         self._covers = [_Cover({p: cost for p, cost in seconds.items() if p.length >= edge}) for edge in self.edges]
         self._solve(AT_ONCE)
@@ -104,19 +106,25 @@ class CostTable:
         ratio = taken / self.seconds[profile]
         for other, pace in self.paces.items():
             pace.observe(ratio, 1.0 if other == profile else self.OTHERS)
+        self.median.observe(ratio)
 
     def doubt(self, now: float) -> None:
         """Learns from work that was not tried, at monotonic seconds now, because it would not fit."""
-        for pace in self.paces.values():
+        for pace in (self.median, *self.paces.values()):
             pace.doubt(now)
 
     def predicted(self, sequences: int, length: int) -> float:
-        """Seconds, at the present pace, of the cheapest calls for so many sequences of so many tokens."""
+        """Seconds at most, at the present pace, of the cheapest calls for so many sequences of so many tokens."""
         if not sequences:
             return 0.0
-        edge = min(int(np.searchsorted(self.edges, length)), len(self.edges) - 1)
+        edge = self._edge(length)
         self._solve(sequences)
         return self._paced(edge, sequences)
+
+    def typical(self, sequences: int, length: int) -> float:
+        """Seconds that the same calls take as often as not."""
+        self._solve(sequences)
+        return self._covers[self._edge(length)].cost[sequences] * self.median.value
 
     def cost(self, counts: Sequence[int]) -> float:
         """Seconds, at the present pace, for counts[e] sequences of each edge."""
@@ -164,6 +172,10 @@ class CostTable:
             fits = self.cost(counts[middle].tolist()) <= budget
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
+
+    def _edge(self, length: int) -> int:
+        """The position in edges of the shortest that holds so many tokens; of the last for longer ones."""
+        return min(int(np.searchsorted(self.edges, length)), len(self.edges) - 1)
 
     def _solve(self, n: int) -> None:
         for cover in self._covers:

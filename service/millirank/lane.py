@@ -13,13 +13,14 @@ from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, T
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_sequences
 
-from .batching import Batcher
+from .batching import Batcher, Seconds
 from .costs import Chunk, CostTable
 from .errors import DeadlineExceeded, Unavailable
 from .jobs import Job, Result
 from .metrics import Metrics
 
 STOPPED = "the core has stopped: send the request to another server"
+TOO_LATE = "the time left is too short for the work: allow more time or send less at once"
 J = TypeVar("J", bound=Job)
 
 
@@ -41,6 +42,7 @@ class Lane(Generic[J]):
         clock: monotonic seconds.
         metrics: of this process.
         background: whether its thread lets every other go first.
+        hopes: whether a job that keeps nobody waiting is run if it is in time as often as not.
         max_requests: of a batch; None for as many as the largest profile holds tokens.
     """
 
@@ -53,10 +55,12 @@ class Lane(Generic[J]):
         clock: Callable[[], float],
         metrics: Metrics,
         background: bool = False,
+        hopes: bool = True,
         max_requests: int | None = None,
     ) -> None:
         self.name, self.model, self.costs = name, model, CostTable({})
         self.queue: Batcher[J] = Batcher(max(p.tokens for p in model.engine.profiles), max_requests)
+        self._hopes = hopes
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._wake = threading.Condition()
@@ -90,20 +94,38 @@ class Lane(Generic[J]):
             self.model.engine.infer(pack_sequences([], profile, self.model.spec))
 
     def submit(self, job: J) -> None:
-        """Lets a job wait for its batch; from any thread."""
+        """Lets a job wait for its batch, or ends it now if it would come too late; from any thread."""
         with self._wake:
+            now = self._clock()
             stopping = self._stopping
-            if not stopping:
+            hopeless = not stopping and self.queue.hopeless(job, now, self._busy(now), *self._predictions)
+            if not stopping and not hopeless:
                 self.queue.push(job)
                 self._wake.notify()
         if stopping:
             job.done(Unavailable(STOPPED))
+        elif hopeless:
+            self._give_up(job, now)
 
     def backlog(self) -> float:
         """Seconds of what runs and what waits; from any thread."""
         with self._wake:
             waiting = self.costs.predicted(self.queue.sequences, self.queue.longest)
-            return max(0.0, self._busy_until - self._clock()) + waiting
+            return self._busy(self._clock()) + waiting
+
+    @property
+    def _predictions(self) -> tuple[Seconds, Seconds]:
+        """What a batch takes at most, and as often as not."""
+        return self.costs.predicted, self.costs.typical if self._hopes else self.costs.predicted
+
+    def _busy(self, now: float) -> float:
+        """Seconds until the batch that runs is done."""
+        return max(0.0, self._busy_until - now)
+
+    def _give_up(self, job: J, now: float) -> None:
+        """Ends a job that was not tried because it would come too late."""
+        self.costs.doubt(now)
+        job.done(DeadlineExceeded(TOO_LATE))
 
     def start(self) -> None:
         """Starts the thread."""
@@ -125,12 +147,11 @@ class Lane(Generic[J]):
         """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
         with self._wake:
             now = self._clock()
-            batch = self.queue.pop(now, self.costs.predicted)
+            batch = self.queue.pop(now, *self._predictions)
         for job in batch.cancelled:
             job.done(DeadlineExceeded("the client has left"))
         for job in batch.hopeless:
-            self.costs.doubt(now)
-            job.done(DeadlineExceeded("the time left is too short for the work: allow more time or send less at once"))
+            self._give_up(job, now)
         if not batch.ready:
             return
         results: Sequence[Result | Exception]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 from millirank_engines.pack import Ids
 
-from .errors import DeadlineExceeded
+from .errors import DeadlineExceeded, Overloaded
 from .jobs import Encoded, Reranked
 from .rerank import blend
 from .retrieve import Retriever, fuse
@@ -48,7 +48,6 @@ class Limits:
     candidates: int = 100  # from each of the two indexes
     rerank_depth: int = 50  # candidates, at most
     reply_reserve: float = 0.001  # seconds kept back from the deadline for sending the final message
-    retrieve_reserve: float = 0.001  # seconds kept back from the encoder's deadline for what follows it
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Pipeline:
         encoder_tokens: the encoder's tokenizer.
         reranker_tokens: the reranker's tokenizer.
         executor: one thread, which alone reads indexes and products: the event loop never waits for a disk.
-        limits: how far a query may go.
+        limits: how far a query may go; replaced, if at all, before the first real query.
         clock: monotonic seconds, the same that Query.arrived and Query.deadline were read from.
     """
 
@@ -90,7 +89,8 @@ class Pipeline:
         self.transport, self._catalog, self._retriever = transport, catalog, retriever
         self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
         self._same_queries = reranker_tokens.same_queries(encoder_tokens)
-        self._executor, self._limits, self._clock = executor, limits or Limits(), clock
+        self.limits = limits or Limits()
+        self._executor, self._clock = executor, clock
 
     async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
         """Yields the provisional order, then the final one.
@@ -106,14 +106,15 @@ class Pipeline:
             pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
         timings = Timings(tokens=_micros(self._clock() - query.arrived))
 
+        asked = self._clock()
         words = self._on_executor(self._words, query.text)  # while the encoder runs
         try:
             encoded, degraded = await self._encode(tokens, query)
         except BaseException:
             words.cancel()
             raise
-        if encoded:
-            timings = replace(timings, encode_queue=_micros(encoded.queued), encode=_micros(encoded.ran))
+        waited, ran = (encoded.queued, encoded.ran) if encoded else (self._clock() - asked, 0.0)
+        timings = replace(timings, encode_queue=_micros(waited), encode=_micros(ran))
         found = await self._on_executor(self._find, query, await words, encoded.vector if encoded else None)
         timings = replace(timings, retrieve=_micros(found.retrieving), render=_micros(found.rendering))
         answer = Ranking(
@@ -156,7 +157,7 @@ class Pipeline:
         now = self._clock()
         if query.deadline is not None and query.deadline <= now:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
-        deadline = self._before(query.deadline, self._limits.reply_reserve + self._limits.retrieve_reserve)
+        deadline = self._before(query.deadline, self.limits.reply_reserve + query.own)
         if deadline is not None and deadline <= now:
             return None, Degraded.ENCODER_OVERRUN
         try:
@@ -165,19 +166,19 @@ class Pipeline:
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None, Degraded.ENCODER_FAULT
-        except (TimeoutError, DeadlineExceeded):
+        except (TimeoutError, DeadlineExceeded, Overloaded):
             return None, Degraded.ENCODER_OVERRUN
 
     def _words(self, text: str) -> tuple[Rows, float]:
         """What the lexical index finds, and the seconds it took; on the executor's thread."""
         start = self._clock()
-        return self._retriever.lexical(text, self._limits.candidates), self._clock() - start
+        return self._retriever.lexical(text, self.limits.candidates), self._clock() - start
 
     def _find(self, query: Query, words: tuple[Rows, float], vector: NDArray[np.float32] | None) -> Found:
         """Candidates and the products of the first ones; on the executor's thread."""
         start = self._clock()
         lexical, seconds = words
-        dense = [] if vector is None else [self._retriever.dense(vector, self._limits.candidates)]
+        dense = [] if vector is None else [self._retriever.dense(vector, self.limits.candidates)]
         fused = fuse([lexical, *dense])
         retrieved = self._clock()
         products = self._products(fused.rows[: query.limit].tolist())
@@ -185,11 +186,11 @@ class Pipeline:
 
     async def _rerank(self, tokens: Ids, rows: Rows, query: Query) -> tuple[Reranked | None, Degraded | None]:
         """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
-        cap = self._limits.rerank_depth
+        cap = self.limits.rerank_depth
         rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if not len(rows):
             return None, None
-        deadline = self._before(query.deadline, self._limits.reply_reserve)
+        deadline = self._before(query.deadline, self.limits.reply_reserve)
         if deadline is not None and deadline <= self._clock():
             return None, Degraded.DEADLINE
         try:
@@ -201,7 +202,7 @@ class Pipeline:
             return None, Degraded.RERANKER_FAULT
         except TimeoutError:
             return None, Degraded.RERANKER_OVERRUN
-        except DeadlineExceeded:
+        except (DeadlineExceeded, Overloaded):
             return None, Degraded.DEADLINE
         return (reranked, None) if len(reranked.scores) else (None, Degraded.DEADLINE)
 

@@ -33,13 +33,14 @@ class Promise:
     """What the service promises; from the settings and the warm-up."""
 
     sla: float | None = None  # seconds from arrival to the final message; None for no limit
-    idle: float = 0.003  # seconds that an idle server needs for the provisional order
+    idle: float = 0.001  # seconds that an idle server needs for the provisional order, besides embedding the query
+    encode: float = 0.002  # seconds that an idle server needs to embed a query
     reply: float = 0.0  # seconds kept back for sending the final message
     max_inflight: int | None = None  # accepted queries at once; None for as many as can be served in time
 
     @property
     def least(self) -> float:
-        """Seconds that an idle server needs without reranking: less is refused at once."""
+        """Seconds in which an idle server answers from the lexical index alone: less is refused at once."""
         return self.idle + self.reply
 
 
@@ -75,7 +76,7 @@ class SearchService:
 
     @promise.setter
     def promise(self, promise: Promise) -> None:
-        self._promise, self._admission = promise, Admission(promise.idle)
+        self._promise, self._admission = promise, Admission(promise.idle, promise.encode)
 
     def drain(self) -> None:
         """Refuses every query from now on."""
@@ -101,10 +102,10 @@ class SearchService:
         arrived = self._clock() - self._lag()
         meter = Meter(self._metrics, "Search", arrived, self._clock)
         try:
-            query = query_from_proto(
+            asked = query_from_proto(
                 parsed(data, search_pb2.SearchRequest), arrived, self._due(arrived, context.time_remaining())
             )
-            pipeline, ticket = self._admitted(query, context.peer())
+            query, pipeline, ticket = self._admitted(asked, context.peer())
             with self._call():
                 async with asyncio.timeout(self._stuck(query)):
                     await self._answer(pipeline, query, ticket, context.write, meter)
@@ -168,7 +169,7 @@ class SearchService:
             now = self._clock()
             query = replace(asked, arrived=now, deadline=self._due(now, None if end is None else end - now))
             try:
-                return query, *self._admitted(query, peer)
+                return self._admitted(query, peer)
             except Overloaded as error:
                 if end is not None and now + error.retry_after >= end:
                     raise
@@ -204,7 +205,8 @@ class SearchService:
                 async for ranking in rankings:
                     if waits:
                         waits = False
-                        self._admission.leave(ticket, self._clock())
+                        spent = ranking.timings
+                        self._admission.leave(ticket, self._clock(), (spent.encode_queue + spent.encode) / 1e6)
                     await send(proto_from_ranking(ranking, query.id))
                     meter.sent(ranking)
         finally:
@@ -220,7 +222,7 @@ class SearchService:
             raise Unavailable("the server is starting: retry when its health is SERVING")
         return self.pipeline
 
-    def _admitted(self, query: Query, peer: str) -> tuple[Pipeline, Ticket]:
+    def _admitted(self, query: Query, peer: str) -> tuple[Query, Pipeline, Ticket]:
         """Counts a query in, or refuses it.
 
         Raises:
@@ -233,13 +235,14 @@ class SearchService:
         if left < promise.least:
             raise DeadlineExceeded(
                 f"the deadline leaves {max(0.0, left) * 1e3:.1f} ms, an idle server needs "
-                f"{promise.least * 1e3:.1f} ms without reranking: allow more time"
+                f"{promise.least * 1e3:.1f} ms for the lexical index alone: allow more time"
             )
         now = self._clock()
         slack = min(PATIENCE, left - promise.reply) - (now - query.arrived)
-        if query.priority is Priority.BATCH:
-            slack /= 2  # leaves room for those who look at a screen
-        wait = self._admission.wait(peer, slack, now, pipeline.transport.backlog().encode)
+        if query.priority is Priority.BATCH:  # nobody looks at a screen: it leaves room, and waits for the encoder
+            wait = self._admission.wait(peer, slack / 2, now, pipeline.transport.backlog().encode)
+        else:
+            wait = self._admission.wait(peer, slack, now)
         if promise.max_inflight is not None and self.inflight >= promise.max_inflight:
             wait = max(wait, promise.least)
         if wait:
@@ -247,7 +250,8 @@ class SearchService:
                 "more queries wait than can be served in time: retry after the delay in RetryInfo, or add servers",
                 retry_after=wait,
             )
-        return pipeline, self._admission.enter(peer, now)
+        ticket = self._admission.enter(peer, now)
+        return replace(query, own=ticket.own), pipeline, ticket
 
 
 def handler(service: SearchService) -> grpc.GenericRpcHandler:

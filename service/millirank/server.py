@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,13 +18,12 @@ from .errors import ConfigError
 from .interpreter import settle
 from .metrics import Exposition, LoopLag, Metrics
 from .pipeline import Pipeline
+from .rehearsal import rehearse
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
-from .types import Query
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
-REHEARSALS = 10  # queries before the first real one: indexes and products are mapped, code paths warm
 LAST_CALLS = 0.1  # seconds for calls that raced with the drain to be told UNAVAILABLE, then for statuses to leave
 STREAMS = 10_000  # of one connection at once; admission refuses sooner, and says so
 CONNECTION_AGE = 300_000  # ms, ±10 % by gRPC, after which a client connects anew, perhaps to a less busy frontend
@@ -68,19 +68,29 @@ class Listener:
             MillirankError: if one fails.
         """
         settings = self._settings
-        idle = min([await _first_stage(pipeline) for _ in range(REHEARSALS)])
+        found = await rehearse(pipeline)
+        reply = max(settings.reply_reserve_ms / 1e3, found.outside)
+        pipeline.limits = replace(pipeline.limits, reply_reserve=reply)
         by_count = settings.scheduler == "count"
         promise = self.service.promise = Promise(
             sla=None if by_count else settings.sla_ms / 1e3 or None,
-            idle=idle,
-            reply=settings.reply_reserve_ms / 1e3,
+            idle=found.own,
+            encode=found.encode,
+            reply=reply,
             max_inflight=COUNTED_QUERIES if by_count else None,
         )
         if promise.sla is not None and promise.sla < promise.least:
             log.error(
-                "every query will be refused: this machine needs %.1f ms without reranking, --sla-ms is %g: raise it, "
-                "or start again when the machine is less busy",
+                "every query will be refused: this machine needs %.1f ms for the lexical index alone, --sla-ms is %g: "
+                "raise it, or start again when the machine is less busy",
                 promise.least * 1e3,
+                settings.sla_ms,
+            )
+        elif promise.sla is not None and promise.sla < promise.least + promise.encode:
+            log.error(
+                "only the lexical index will answer: this machine needs %.1f ms to search with an embedded query, "
+                "--sla-ms is %g: raise it, or start again when the machine is less busy",
+                (promise.least + promise.encode) * 1e3,
                 settings.sla_ms,
             )
 
@@ -188,17 +198,6 @@ async def serve(settings: Settings) -> None:
             log.info("serving on %s:%d after %.1f s", settings.host, server.port, time.monotonic() - start)
             await stop.wait()
             log.info("draining")
-
-
-async def _first_stage(pipeline: Pipeline) -> float:
-    """Seconds to the provisional order of a query that is then finished, too."""
-    start = time.monotonic()
-    rankings = pipeline.search(Query("a rehearsal", arrived=start))
-    await anext(rankings)
-    seconds = time.monotonic() - start
-    async for _ in rankings:
-        pass
-    return seconds
 
 
 def _reflection_v1(servicer: reflection_pb2_grpc.ServerReflectionServicer) -> grpc.GenericRpcHandler:

@@ -118,7 +118,6 @@ class FrontSide:
                     settings.candidates,
                     settings.rerank_depth,
                     settings.reply_reserve_ms / 1e3,
-                    settings.retrieve_reserve_ms / 1e3,
                 ),
             )
             self._opened = opened.pop_all()

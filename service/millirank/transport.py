@@ -57,7 +57,7 @@ class Transport(Protocol):
         """
 
     def backlog(self) -> Backlog:
-        """What a new call would wait for that other processes have sent."""
+        """How long the core that is free first is busy with what it has accepted, from anywhere."""
 
 
 class InProcess:
@@ -84,8 +84,8 @@ class InProcess:
         )
 
     def backlog(self) -> Backlog:
-        """See Transport: every job comes from here."""
-        return Backlog()
+        """See Transport."""
+        return self._core.backlog()
 
     async def _call(
         self,

@@ -76,7 +76,7 @@ class Fleet:
         return any(link.refused is None for link in self._links.values())
 
     def backlog(self) -> Backlog:
-        """What a new call would wait for in the core that is free first; nothing if none is alive."""
+        """See Transport; nothing if none is alive."""
         now = self._clock()
         backlogs = [link.estimate.backlog(now) for link in self._links.values() if link.refused is None]
         return min(backlogs, key=lambda backlog: backlog.encode + backlog.rerank, default=Backlog())

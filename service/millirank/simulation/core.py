@@ -39,7 +39,7 @@ class Core:
         max_requests: int | None,
         rate_before: float,
     ) -> None:
-        def lane(seconds: Seconds, slowdown: float) -> Lane:
+        def lane(seconds: Seconds, slowdown: float, *, hopes: bool) -> Lane:
             return Lane(
                 events,
                 seconds,
@@ -48,11 +48,12 @@ class Core:
                 trouble=trouble,
                 slowdown=slowdown,
                 around=device.around.batch,
+                hopes=hopes,
                 max_requests=max_requests,
             )
 
-        self.encodes = lane(device.encode, device.slowdown.encode)
-        self.reranks = lane(device.rerank, device.slowdown.rerank)
+        self.encodes = lane(device.encode, device.slowdown.encode, hopes=True)
+        self.reranks = lane(device.rerank, device.slowdown.rerank, hopes=False)
         self.encodes.beside, self.reranks.beside = self.reranks, self.encodes
         self.encodes.planner, self.reranks.planner = self._encode, self._rerank
         self._depth = depth(self.reranks.costs)
@@ -88,13 +89,6 @@ class Fleet:
     def __init__(self, cores: Sequence[Core]) -> None:
         self.cores = list(cores)
         self._turn = 0
-
-    def encoder_backlog(self) -> float:
-        """Seconds of work before the encoder of the core that is free first."""
-        if len(self.cores) == 1:
-            return self.cores[0].encodes.backlog()
-        backlogs = [(core.encodes.backlog(), core.reranks.backlog()) for core in self.cores]
-        return min(backlogs, key=sum)[0]
 
     def earliest(self, *, encode: bool) -> int:
         """Which core promises the earliest finish of one more job; those that promise the same take turns."""

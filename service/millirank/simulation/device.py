@@ -97,9 +97,9 @@ class Device:
 
     @property
     def idle(self) -> float:
-        """Seconds of the first stage of a query that finds nobody: what the rehearsal measures."""
+        """Seconds of the first stage's own work for a query that finds nobody: what the rehearsal measures."""
         around = self.around
-        return around.accept + 2 * around.hop + around.batch + min(self.encode.values()) + around.retrieve
+        return around.accept + 2 * around.hop + around.retrieve
 
     @classmethod
     def named(cls, name: str) -> Self:

@@ -34,6 +34,8 @@ class _Query:
     arrived: float
     ticket: Ticket
     stage: _Stage = _Stage.ENCODE
+    asked: float = 0.0  # simulated seconds, when it was sent to the encoder
+    encoding: float = 0.0  # seconds that it waited for it
     work: Work | None = None  # that runs or waits for it
     degraded: Degraded | None = None
     depth: int = 0
@@ -66,9 +68,9 @@ class Frontend:
         events: the simulated time.
         fleet: the cores.
         around: what its work takes.
-        idle: seconds of the first stage of an idle service.
+        idle: seconds of the first stage's own work on an idle service.
         sla: seconds from arrival to the final message.
-        reserve: seconds kept back for each message.
+        reply: seconds kept back for sending the final message.
         trace: the queries.
         peers: the connection of each query, (n,).
         records: where it is written how they end.
@@ -82,7 +84,7 @@ class Frontend:
         around: Around,
         idle: float,
         sla: float,
-        reserve: float,
+        reply: float,
         trace: Trace,
         peers: NDArray[np.int64],
         records: Records,
@@ -90,7 +92,7 @@ class Frontend:
         self.loop, self._reader = Worker(events), Worker(events)
         self._admission = Admission(idle)
         self._events, self._fleet, self._around, self._records = events, fleet, around, records
-        self._sla, self._reserve, self._least = sla, reserve, idle + 2 * reserve
+        self._sla, self._reserve, self._least = sla, reply, idle + reply
         self._trace, self._peers = trace, peers.tolist()
 
     def arrive(self, index: int) -> None:
@@ -100,9 +102,9 @@ class Frontend:
     def _accept(self, index: int, arrived: float) -> tuple[float, Then | None]:
         now = self._events.now
         refusal = Ended.TOO_LATE if self._sla < self._least else None
-        slack = self._sla - 2 * self._reserve - (now - arrived)
+        slack = self._sla - self._reserve - (now - arrived)
         peer = self._peers[index]
-        if refusal is None and self._admission.wait(peer, slack, now, self._fleet.encoder_backlog()):
+        if refusal is None and self._admission.wait(peer, slack, now):
             refusal = Ended.REFUSED
         if refusal is not None:
             self._records.end(index, refusal)
@@ -116,7 +118,8 @@ class Frontend:
             self._admission.leave(query.ticket, None)
             self._records.end(query.index, Ended.TOO_LATE)
             return
-        due = query.arrived + self._sla - 2 * self._reserve
+        query.asked = now
+        due = query.arrived + self._sla - self._reserve - query.ticket.own
         if due <= now:
             self._retrieve(query, Degraded.ENCODER_OVERRUN)
             return
@@ -133,17 +136,21 @@ class Frontend:
             self._retrieve(query, None if sequences else Degraded.ENCODER_OVERRUN)
 
     def _retrieve(self, query: _Query, loss: Degraded | None) -> None:
-        query.stage, query.degraded = _Stage.RETRIEVE, loss
+        query.stage, query.degraded, query.encoding = _Stage.RETRIEVE, loss, self._events.now - query.asked
         self._reader.post(lambda: (self._around.retrieve, partial(self.loop.post, partial(self._reply, query))))
 
     def _reply(self, query: _Query) -> tuple[float, Then]:
-        self._admission.leave(query.ticket, self._events.now)
-        return self._around.reply, partial(self._rerank, query)
+        """The reranker starts while the first message leaves."""
+        self._admission.leave(query.ticket, self._events.now, query.encoding)
+        self._rerank(query)
+        return self._around.reply, partial(self._provisional, query)
+
+    def _provisional(self, query: _Query) -> None:
+        """The first message has left."""
+        self._records.first[query.index] = self._events.now - query.arrived + self._around.wire
 
     def _rerank(self, query: _Query) -> None:
-        """The first message has left."""
         now = self._events.now
-        self._records.first[query.index] = now - query.arrived + self._around.wire
         query.stage = _Stage.RERANK
         pairs = self._trace.pairs[query.index]
         due = query.arrived + self._sla - self._reserve

@@ -45,6 +45,7 @@ class Lane:
         trouble: a factor that depends on the time.
         slowdown: a factor while the other lane runs.
         around: seconds of each batch outside the engine.
+        hopes: whether a job that keeps nobody waiting is run if it is in time as often as not.
         max_requests: of a batch.
     """
 
@@ -58,10 +59,12 @@ class Lane:
         trouble: Factor,
         slowdown: float,
         around: float,
+        hopes: bool,
         max_requests: int | None,
     ) -> None:
         self.costs = costs
         self.queue: Batcher[Work] = Batcher(max(profile.tokens for profile in seconds), max_requests)
+        self._predictions = (costs.predicted, costs.typical if hopes else costs.predicted)
         self.planner: Planner
         self.beside: Lane  # the other lane of the core
         self.busy = False
@@ -78,8 +81,13 @@ class Lane:
         self._ran: list[tuple[float, float, int, int]] = []
 
     def submit(self, work: Work) -> None:
-        """Lets a job wait; an idle lane takes it at once."""
+        """Lets a job wait, or ends it if it would come too late; an idle lane takes it at once."""
         self.coming -= 1
+        now = self._events.now
+        if self.queue.hopeless(work, now, self._busy(now), *self._predictions):
+            self.costs.doubt(now)
+            work.done(0)
+            return
         self.queue.push(work)
         if not self.busy:
             self._step()
@@ -90,7 +98,11 @@ class Lane:
         waiting = costs.predicted(queue.sequences, queue.longest) if queue.sequences else 0.0
         if self.coming:
             waiting += self.coming * self.each
-        return (max(0.0, self._busy_until - self._events.now) if self.busy else 0.0) + waiting
+        return self._busy(self._events.now) + waiting
+
+    def _busy(self, now: float) -> float:
+        """Seconds until the batch that runs is done."""
+        return max(0.0, self._busy_until - now) if self.busy else 0.0
 
     @property
     def ran(self) -> Ran:
@@ -113,7 +125,7 @@ class Lane:
     def _step(self) -> None:
         now = self._events.now
         while self.queue:
-            batch = self.queue.pop(now, self.costs.predicted)
+            batch = self.queue.pop(now, *self._predictions)
             for work in batch.hopeless:
                 self.costs.doubt(now)
                 work.done(0)

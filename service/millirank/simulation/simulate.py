@@ -30,7 +30,7 @@ class Scenario:
         cores: one a device.
         frontends: processes; the connections are spread over them evenly.
         sla: seconds from arrival to the final message.
-        reserve: seconds kept back for each message.
+        reply: seconds kept back for sending the final message.
         connections: of the clients; each query comes over one of them, at random.
         trouble: how many times as long a core's engines take, by core and simulated seconds.
         depth: makes the policy of the depth.
@@ -43,7 +43,7 @@ class Scenario:
     cores: int = 1
     frontends: int = 1
     sla: float = 0.010
-    reserve: float = 0.0015
+    reply: float = 0.002
     connections: int = 64
     trouble: Callable[[int, float], float] = _no_trouble
     depth: Callable[[CostTable], Depth] = Depth
@@ -56,10 +56,8 @@ class Scenario:
         for name in ("cores", "frontends", "connections"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: set it to 1 or more")
-        if self.sla <= 0 or self.reserve < 0:
-            raise ConfigError(
-                f"sla is {self.sla}, reserve {self.reserve}: set the sla above 0, the reserve to 0 or more"
-            )
+        if self.sla <= 0 or self.reply < 0:
+            raise ConfigError(f"sla is {self.sla}, reply {self.reply}: set the sla above 0, the reply to 0 or more")
 
 
 def simulate(scenario: Scenario, trace: Trace) -> Outcome:
@@ -92,7 +90,7 @@ def simulate(scenario: Scenario, trace: Trace) -> Outcome:
             around=device.around,
             idle=device.idle,
             sla=scenario.sla,
-            reserve=scenario.reserve,
+            reply=scenario.reply,
             trace=trace,
             peers=peers,
             records=records,

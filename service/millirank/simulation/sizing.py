@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from millirank.costs import CostTable
 from millirank.errors import ConfigError
+from millirank.types import Degraded
 
 from .device import Device
 from .outcome import Summary
@@ -34,7 +35,7 @@ class Goal:
         qps: queries a second.
         depth: candidates that at least half of the queries must have reranked.
         sla: seconds to the final message, for 99 % of the answered.
-        refused: share of queries at most.
+        refused: share of queries at most, with those that the lexical index alone answered.
         pair_tokens: of a query with a product, special ones included.
     """
 
@@ -53,7 +54,8 @@ class Goal:
 
     def met(self, summary: Summary) -> bool:
         """Whether what was simulated keeps it; not, if nothing was answered."""
-        return summary.final_p99 <= self.sla and summary.refused <= self.refused and summary.depth_p50 >= self.depth
+        lost = summary.refused + summary.degraded.get(Degraded.ENCODER_OVERRUN, 0.0)
+        return summary.final_p99 <= self.sla and lost <= self.refused and summary.depth_p50 >= self.depth
 
 
 @dataclass(frozen=True)

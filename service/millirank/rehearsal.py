@@ -1,0 +1,63 @@
+"""Queries before the first real one: they warm the whole path, and show what it takes on this machine."""
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+
+from .errors import Unavailable
+from .pipeline import Pipeline
+from .rpc import SearchService, handler
+from .v1 import search_pb2, search_pb2_grpc
+
+QUERIES = 20
+PAUSE = 0.01  # seconds before each: a query mostly finds a server whose processors sleep
+REQUEST = search_pb2.SearchRequest(query="a rehearsal", rerank_depth=2)
+OUTSIDE = 0.9  # quantile
+LEAST_OWN = 1e-4  # seconds of a first stage besides the encoder's, whatever two clocks say
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What queries took that found an idle server, in seconds."""
+
+    own: float  # to the provisional order, besides embedding the query; the quickest
+    encode: float  # to embed a query, its wait included; the quickest
+    outside: float  # in gRPC, before the pipeline sees the query and after it gave the last answer away; p90
+
+
+async def rehearse(pipeline: Pipeline) -> Rehearsed:
+    """Sends some queries through gRPC, over a socket of their own that no client sees.
+
+    Raises:
+        Unavailable: if one is not answered.
+    """
+    service = SearchService()
+    service.pipeline = pipeline
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler(service),))
+    own, encode, outside = [], [], []
+    with tempfile.TemporaryDirectory(prefix="millirank-") as folder:
+        address = f"unix:{folder}/rehearsal"
+        server.add_insecure_port(address)
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub = search_pb2_grpc.SearchServiceStub(channel)
+                for _ in range(QUERIES):
+                    await asyncio.sleep(PAUSE)
+                    start = time.monotonic()
+                    first, last = [answer.timings async for answer in stub.Search(REQUEST)]
+                    seconds = time.monotonic() - start
+                    embedding = (first.encode_queue_us + first.encode_us) / 1e6
+                    own.append(first.total_us / 1e6 - embedding)
+                    encode.append(embedding)
+                    outside.append(seconds - last.total_us / 1e6)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"a rehearsal failed ({error.details()}): see the messages before it") from error
+        finally:
+            await server.stop(None)
+    return Rehearsed(max(LEAST_OWN, min(own)), min(encode), float(np.quantile(outside, OUTSIDE)))

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import grpc
+import pytest
+from shop import open_shop
+
+from millirank.core import Core
+from millirank.errors import Unavailable
+from millirank.rehearsal import LEAST_OWN, QUERIES, rehearse
+
+
+async def test_a_rehearsal_tells_the_encoder_from_the_rest(tmp_path: Path) -> None:
+    with open_shop(tmp_path, encoder={"delay": lambda _call: 0.05}) as shop:
+        found = await rehearse(shop.pipeline)
+        assert shop.encoder.calls == QUERIES
+        assert shop.reranker.calls == QUERIES
+    assert found.encode >= 0.05
+    assert LEAST_OWN <= found.own < found.encode
+    assert found.outside > 0
+
+
+async def test_a_rehearsal_without_a_core_is_told(tmp_path: Path) -> None:
+    def stopped(core: Core) -> None:
+        core.start()
+        core.close()
+
+    with open_shop(tmp_path, start=stopped) as shop, pytest.raises(Unavailable, match="a rehearsal failed") as caught:
+        await rehearse(shop.pipeline)
+    assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)

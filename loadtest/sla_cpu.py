@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from abuse import burst, fairness, hostile, kill
+from compared import prediction, relevance
 from phases import BOUND, Bench, count, curve, load, refusal, stalls, told, unloaded, warm
 from report import BENCHMARKS, write
 
@@ -26,7 +27,8 @@ from millirank.loadtest.sweep import highest_rate
 
 NAME = "sla-cpu"
 PHASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    phase.__name__: phase for phase in (unloaded, curve, count, refusal, burst, hostile, fairness, kill, stalls)
+    phase.__name__: phase
+    for phase in (unloaded, relevance, curve, count, prediction, refusal, burst, hostile, fairness, kill, stalls)
 }
 EXCESS = 0.001  # share of refusals at saturation
 NOTES = (
@@ -106,7 +108,7 @@ def main() -> None:
         metrics_port=given.metrics_port,
         options=tuple(given.serve.split()),
     )
-    if not bench.saturation and set(chosen) - {"unloaded", "refusal"}:
+    if not bench.saturation and set(chosen) - {"unloaded", "relevance", "prediction", "refusal"}:
         earlier = [row.value for row in known() if row.case == "curve/saturation"] if "curve" not in chosen else []
         found = earlier[0] if earlier else saturation(bench)
         print(f"saturation: {found:.1f} QPS", flush=True)

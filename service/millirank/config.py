@@ -25,9 +25,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 50051  # 0 lets the system choose
     sla_ms: float = 10.0  # from arrival to the final message; 0 means no limit
-    reply_reserve_ms: float = (
-        2.0  # kept back from the deadline for gRPC, at least: a rehearsal may show more
-    )
+    reply_reserve_ms: float = 2.0  # kept back from the deadline for gRPC, at least: a rehearsal may show more
     rerank_depth: int = 50  # candidates, at most
     candidates: int = 100  # from each of the two indexes
     drain_seconds: float = 10.0  # how long SIGTERM waits for what was accepted

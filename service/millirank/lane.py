@@ -1,7 +1,7 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -30,6 +30,11 @@ class Model:
 
     engine: Engine
     spec: ModelSpec
+
+    def rehearse(self, profiles: Iterable[Profile]) -> None:
+        """Runs each profile once, so that none is met for the first time by a query."""
+        for profile in profiles:
+            self.engine.infer(pack_sequences([], profile, self.spec))
 
 
 class Lane(Generic[J]):
@@ -77,7 +82,7 @@ class Lane(Generic[J]):
         """
         engine, spec = self.model.engine, self.model.spec
         texts = {p: [np.full(p.length, spec.sep_id)] * p.batch for p in engine.profiles}
-        self.rehearse()
+        self.model.rehearse(engine.profiles)
         seconds: dict[Profile, list[float]] = {profile: [] for profile in texts}
         for _ in range(rounds):
             for profile, sequences in texts.items():
@@ -87,11 +92,6 @@ class Lane(Generic[J]):
                     engine.infer(pack_sequences(sequences, profile, spec))
                     seconds[profile].append(self._clock() - start)
         return CostTable({profile: float(np.median(runs)) for profile, runs in seconds.items()})
-
-    def rehearse(self) -> None:
-        """Runs every profile once, so that none is met for the first time by a query."""
-        for profile in self.model.engine.profiles:
-            self.model.engine.infer(pack_sequences([], profile, self.model.spec))
 
     def submit(self, job: J) -> None:
         """Lets a job wait for its batch, or ends it now if it would come too late; from any thread."""

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from millirank_engines import LoadedEngine, ModelSpec, open_engine, pack_sequences, read_manifest
+from millirank_engines import LoadedEngine, ModelSpec, open_engine, read_manifest
 from millirank_engines.device import cores
 
 from .catalog.layout import CatalogFolder
@@ -177,7 +177,8 @@ def _open_engines(settings: Settings, costs: Costs | None, opened: ExitStack) ->
         )
         opened.callback(loaded.engine.close)
         if table is not None:
-            _rehearse(loaded, table)
+            cheap = [p for p in loaded.engine.profiles if table.seconds.get(p, 0.0) < REHEARSED]
+            Model(loaded.engine, loaded.spec).rehearse(cheap)
         return loaded
 
     with ThreadPoolExecutor(len(MODELS)) as pool:
@@ -186,13 +187,6 @@ def _open_engines(settings: Settings, costs: Costs | None, opened: ExitStack) ->
         ]
     encoder, reranker = (future.result() for future in loading)
     return encoder, reranker
-
-
-def _rehearse(loaded: LoadedEngine, costs: CostTable) -> None:
-    """Makes each call once that takes less than REHEARSED."""
-    for profile in loaded.engine.profiles:
-        if costs.seconds.get(profile, 0.0) < REHEARSED:
-            loaded.engine.infer(pack_sequences([], profile, loaded.spec))
 
 
 def _fit(costs: Costs, engines: tuple[LoadedEngine, LoadedEngine]) -> bool:

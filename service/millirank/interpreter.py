@@ -3,7 +3,7 @@
 import gc
 import sys
 
-SWITCH = 0.0005  # seconds that a thread may keep the interpreter from another; Python's own 5 ms are half an SLA
+SWITCH = 0.0001  # seconds that a thread may keep the interpreter from another; Python's own 5 ms are half an SLA
 
 
 def settle() -> None:

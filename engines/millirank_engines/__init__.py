@@ -6,6 +6,7 @@ from .artifact import Check, Manifest, read_manifest
 from .base import (
     ArtifactRefused,
     BackendUnavailable,
+    DeviceLost,
     Engine,
     EngineError,
     EngineFailed,
@@ -22,6 +23,7 @@ __all__ = [
     "ArtifactRefused",
     "BackendUnavailable",
     "Check",
+    "DeviceLost",
     "Engine",
     "EngineError",
     "EngineFailed",

@@ -29,6 +29,10 @@ class EngineFailed(EngineError):
     """An inference that failed in the runtime."""
 
 
+class DeviceLost(EngineError):
+    """A device that answers nothing more in this process: the process must end, a new one may work."""
+
+
 @dataclass(frozen=True, order=True)
 class Profile:
     """One bucket of work: the shape that inputs are padded to."""

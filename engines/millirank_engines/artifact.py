@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .base import ArtifactRefused, EngineError, Profile
 from .device import Device, library_version, this_cpu
 from .model import ModelSpec
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SEAL = "manifest.json", "SEAL"
 RUNTIMES = {"openvino": "openvino"}  # backend: the distribution whose version an artifact is bound to
 
@@ -43,6 +43,16 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """What one profile's inference took, its calls interleaved with those of the others."""
+
+    profile: Profile
+    p50: float  # ms
+    p99: float  # ms
+    calls: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is and what it was made of."""
 
@@ -50,20 +60,27 @@ class Manifest:
     model: ModelSpec
     backend: str
     precision: str  # fp32, fp16 or bf16
-    profiles: tuple[Profile, ...]
+    profiles: tuple[Profile, ...]  # the buckets that serve
     files: Mapping[str, tuple[int, str]]  # name: (bytes, sha256)
     inputs: Mapping[str, str]  # source file: sha256
     versions: Mapping[str, str]
     device: Device
-    parity: tuple[Check, ...]
+    parity: tuple[Check, ...]  # empty if the machine that built it could not run it: `millirank engine verify` does
     command: str  # that rebuilds it, without --out
     created: str  # ISO 8601, UTC
     format: int = FORMAT
+    baseline: Mapping[str, str] = field(default_factory=dict)  # what a GPU engine is bound to; see baseline.py
+    latencies: tuple[Latency, ...] = ()  # sealed by verify, to hold later versions to; empty if it never ran
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was held to its reference on the device that it is for; if not, it does not serve."""
+        return bool(self.parity)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -79,7 +96,10 @@ class Manifest:
             "inputs": dict(self.inputs),
             "versions": dict(self.versions),
             "device": self.device.to_json(),
+            "baseline": dict(self.baseline),
+            "verified": self.verified,
             "parity": {c.metric: {"value": c.value, "bound": c.bound, "at_least": c.at_least} for c in self.parity},
+            "latencies": {str(l.profile): {"p50": l.p50, "p99": l.p99, "calls": l.calls} for l in self.latencies},
             "command": self.command,
             "created": self.created,
         }
@@ -101,6 +121,8 @@ class Manifest:
             command=data["command"],
             created=data["created"],
             format=data["format"],
+            baseline=data["baseline"],
+            latencies=tuple(Latency(parse_profile(p), **times) for p, times in data["latencies"].items()),
         )
 
 

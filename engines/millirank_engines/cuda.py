@@ -74,8 +74,8 @@ def error_from(call: str, name: str, text: str) -> CudaError | DeviceLost:
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A device as CUDA describes it."""
+class Properties:
+    """A device as CUDA's runtime describes it."""
 
     name: str  # NVIDIA H100 80GB HBM3
     uuid: str  # in hex, as nvidia-smi writes it after GPU- or MIG-
@@ -88,7 +88,7 @@ class Gpu:
 class Cuda(Protocol):
     """What an engine asks of its device; every call may raise CudaError or DeviceLost."""
 
-    def gpu(self) -> Gpu:
+    def properties(self) -> Properties:
         """The device that this process uses."""
 
     def free_memory(self) -> int:

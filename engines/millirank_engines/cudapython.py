@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .cuda import Gpu, Wait, error_from
+from .cuda import Properties, Wait, error_from
 
 
 class CudaPython:
@@ -40,17 +40,16 @@ class CudaPython:
         words = text.decode() if isinstance(text, bytes) else str(text)
         raise error_from(call, error.name, words)
 
-    def gpu(self) -> Gpu:
+    def properties(self) -> Properties:
         """See Cuda."""
-        device = self._call("cudaGetDevice")
-        properties = self._call("cudaGetDeviceProperties", device)
-        digits = bytes(properties.uuid.bytes).hex()
-        return Gpu(
-            name=properties.name.rstrip(b"\0").decode(),
+        found = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        digits = bytes(found.uuid.bytes[:16]).hex()
+        return Properties(
+            name=found.name.rstrip(b"\0").decode(),
             uuid="-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))),
-            capability=(properties.major, properties.minor),
-            processors=properties.multiProcessorCount,
-            memory=properties.totalGlobalMem,
+            capability=(found.major, found.minor),
+            processors=found.multiProcessorCount,
+            memory=found.totalGlobalMem,
             driver=self._call("cudaDriverGetVersion"),
         )
 

@@ -237,7 +237,7 @@ class _Context:
         engine, needed = self._engine, self._engine.get_device_memory_size_for_profile_v2(self._number)
         if set(self._addresses) != set(engine.names) or len(self._shapes) + 1 != len(engine.names):
             return self._refused("a shape or an address is not set")
-        if self._memory[1] < needed or not engine.cuda.holds("device", *self._memory):
+        if self._memory[1] < needed or not engine.cuda.holds(*self._memory, "device"):
             return self._refused(f"it needs {needed} bytes for its activations, and has {self._memory[1]}")
         if not self._warm:  # as TensorRT, it allocates at its first run
             kept = engine.allocator.allocate(KEPT, ALIGNMENT, 0)
@@ -252,14 +252,14 @@ class _Context:
     def _activate(self) -> None:
         """Leaves its traces in the shared memory."""
         address, size = self._memory
-        if not self._engine.cuda.holds("device", address, size):
+        if not self._engine.cuda.holds(address, size, "device"):
             self._engine.cuda.fail("synchronize", "cudaErrorIllegalAddress")
         host_array(address, (size,), np.uint8)[...] = 0xAB
 
     def _array(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
         shape = self.get_tensor_shape(name)
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if not self._engine.cuda.holds("device", self._addresses[name], size):
+        if not self._engine.cuda.holds(self._addresses[name], size):
             self._engine.cuda.fail("synchronize", "cudaErrorIllegalAddress")
         return host_array(self._addresses[name], shape, dtype)
 

@@ -1,4 +1,4 @@
-"""`millirank engine build | verify | inspect`: engines as sealed artifacts."""
+"""`millirank engine build | verify | bench | inspect`: engines as sealed artifacts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,10 @@ from rich.table import Table
 from millirank_engines import Check, Manifest, Profile, read_manifest
 from millirank_engines.artifact import parse_profile
 
-app = typer.Typer(no_args_is_help=True, help="Build, verify and inspect engines.")
+from .enginebench import bench
+
+app = typer.Typer(no_args_is_help=True, help="Build, verify, time and inspect engines.")
+app.command()(bench)
 
 
 class TaskName(StrEnum):

@@ -63,7 +63,7 @@ def read_gpu(library: Library = ctypes.CDLL, kernel_module: Path = _KERNEL_MODUL
         return None
     device, number, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
     major, minor = ctypes.c_int(), ctypes.c_int()
-    calls = (
+    calls: tuple[Callable[[], int], ...] = (
         lambda: cuda.cuInit(0),
         lambda: cuda.cuDriverGetVersion(ctypes.byref(number)),
         lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifact import Manifest, read_manifest, refuse_misfit
+from .artifact import PLAN, Manifest, read_manifest, refuse_misfit, refuse_unverified
 from .base import BackendUnavailable, Engine
 from .model import ModelSpec
 
@@ -51,7 +51,7 @@ def _tensorrt(path: Path, manifest: Manifest, options: _Options) -> Engine:
     from .trtmodule import trt_logger, trt_module
 
     return TensorRtEngine(
-        path / "model.plan",
+        path / PLAN,
         manifest.profiles,
         manifest.precision,
         trt=trt_module(manifest.backend),
@@ -70,6 +70,19 @@ _FACTORIES: dict[str, Callable[[Path, Manifest, _Options], Engine]] = {
 }
 
 
+def start_engine(
+    path: Path,
+    manifest: Manifest,
+    *,
+    threads: int | None = None,
+    background: bool = False,
+    deferred: bool = False,
+    graphs: bool = True,
+) -> Engine:
+    """Starts what lies in a folder, sealed or not yet: for builds, which compare before they seal; see open_engine."""
+    return _FACTORIES[manifest.backend](path, manifest, _Options(threads, background, deferred, graphs))
+
+
 def open_engine(
     path: Path,
     *,
@@ -77,6 +90,7 @@ def open_engine(
     background: bool = False,
     deferred: bool = False,
     graphs: bool = True,
+    unverified: bool = False,
 ) -> LoadedEngine:
     """Loads a sealed artifact; it is never built here.
 
@@ -86,6 +100,7 @@ def open_engine(
         background: whether it yields the device to the other engines.
         deferred: whether what makes it faster but not other may be compiled after this returns, on a CPU.
         graphs: whether a GPU's work is replayed as CUDA graphs; without, it is slower: for comparison.
+        unverified: whether one may be loaded that was never held to its reference, in order to do so.
 
     Raises:
         ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
@@ -95,5 +110,7 @@ def open_engine(
     """
     manifest = read_manifest(path)
     refuse_misfit(path, manifest)
-    engine = _FACTORIES[manifest.backend](path, manifest, _Options(threads, background, deferred, graphs))
+    if not unverified:
+        refuse_unverified(path, manifest)
+    engine = start_engine(path, manifest, threads=threads, background=background, deferred=deferred, graphs=graphs)
     return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

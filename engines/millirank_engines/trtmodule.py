@@ -49,10 +49,11 @@ def trt_logger(backend: str) -> Any:  # noqa: ANN401 - an ILogger of that module
     Raises:
         BackendUnavailable: as trt_module.
     """
-    trt = trt_module(backend)
+    trt: Any = trt_module(backend)
+    base: Any = trt.ILogger
     levels = {trt.ILogger.WARNING: logging.INFO, trt.ILogger.INFO: logging.DEBUG, trt.ILogger.VERBOSE: logging.DEBUG}
 
-    class Logger(trt.ILogger):  # type: ignore[misc] - its base is known at run time only
+    class Logger(base):  # type: ignore[misc]  # its base is known at run time only
         def __init__(self) -> None:
             super().__init__()  # TensorRT's classes want it called by name and without arguments
             self._errors: deque[str] = deque(maxlen=KEPT)

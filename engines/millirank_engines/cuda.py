@@ -145,7 +145,7 @@ def host_array(address: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArra
     kind = np.dtype(dtype)
     count = int(np.prod(shape))
     raw = (ctypes.c_byte * (count * kind.itemsize)).from_address(address)
-    return np.frombuffer(raw, kind, count).reshape(shape)
+    return np.ndarray(shape, kind, memoryview(raw))
 
 
 @cache

@@ -173,9 +173,9 @@ class FakeCuda:
 
     def end_capture(self, stream: int) -> int:
         """See Cuda."""
-        self._called("end_capture", capturing=True)
         queue = self._streams[stream]
-        captured, queue.captured = queue.captured, None
+        captured, queue.captured = queue.captured, None  # whatever comes of it
+        self._called("end_capture")
         if captured is None or queue.spoilt:
             self.fail("end_capture", "cudaErrorStreamCaptureInvalidated")
         handle = self._handle()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum, IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,6 @@ class Severity(IntEnum):
 class ILogger:
     """The base of loggers."""
 
-    Severity: ClassVar = Severity
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
 
     def log(self, severity: Severity, message: str) -> None:
@@ -125,7 +124,13 @@ class _Runtime:
         except ValueError:
             self._logger.log(Severity.ERROR, "deserialization failed: the magic tag does not match")
             return None
-        return _Engine(self._cuda, self._logger, self.gpu_allocator, described)
+        weights = self.gpu_allocator.allocate(WEIGHTS, ALIGNMENT, 0)
+        if not weights:
+            self._logger.log(Severity.ERROR, "deserialization failed: out of memory")
+            return None
+        engine = _Engine(self._cuda, self._logger, self.gpu_allocator, described)
+        weakref.finalize(engine, self.gpu_allocator.deallocate, weights).atexit = False
+        return engine
 
 
 class _Engine:
@@ -139,8 +144,6 @@ class _Engine:
         ((self.output, value),) = self.runs.infer(feeds).items()
         self.row = value.shape[1:]
         self.names = [*names, self.output]
-        weights = allocator.allocate(WEIGHTS, ALIGNMENT, 0)
-        weakref.finalize(self, allocator.deallocate, weights).atexit = False
 
     @property
     def num_io_tensors(self) -> int:

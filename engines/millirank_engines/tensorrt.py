@@ -252,7 +252,6 @@ class TensorRtEngine:
         """Frees the device; what a lost device held ends with the process."""
         self.profiles = ()
         if self._lost:
-            self._buckets = {}
             self._opened.pop_all()
             return
         try:

@@ -60,7 +60,7 @@ class Core:
     ) -> None:
         metrics = metrics or Metrics()
         self._clock = clock
-        self.on_lost: Callable[[DeviceLost], None] = lambda error: log.critical("%s", error)  # from any thread
+        self.on_lost: Callable[[DeviceLost], object] = lambda error: log.critical("%s", error)  # from any thread
         self._encodes: Lane[EncodeJob] = Lane(
             "encode",
             encoder,

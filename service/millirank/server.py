@@ -181,10 +181,9 @@ class Server:
         Raises:
             DeviceLost: if the device is: the process must end.
         """
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({stopping, self._loss}, return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
-            stopping.cancel()
+        self._loss.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        if self._loss.done():
             raise self._loss.result()
 
     async def _stop(self) -> None:

@@ -45,9 +45,7 @@ class CoreRole:
             DeviceLost: if the device is; every job was told so before.
         """
         self._serving = asyncio.create_task(asyncio.to_thread(self._host.run))
-        await asyncio.wait({self._serving, self._loss}, return_when=asyncio.FIRST_COMPLETED)
-        if self._loss.done():
-            self._host.stop()
+        self._loss.add_done_callback(lambda _: self._host.stop())
         await asyncio.shield(self._serving)
         if self._loss.done():
             raise self._loss.result()

@@ -19,6 +19,7 @@ from .progress import Progress, Stop, progress_monitor
 
 GIB = 1 << 30
 LEVELS = range(6)
+NO_DRIVER = "cudaError 35"  # CUDA driver version is insufficient for CUDA runtime version
 
 
 class PlanFailed(EngineError):
@@ -103,7 +104,9 @@ def plan_from_onnx(
 
 
 def _told(logger: Any) -> str:  # noqa: ANN401 - the logger of trt_logger
-    return "; ".join(logger.taken()) or "it does not say why"
+    """The errors that TensorRT logged, without those that it logs on every machine without a GPU."""
+    taken = logger.taken()
+    return "; ".join([line for line in taken if NO_DRIVER not in line] or taken) or "it does not say why"
 
 
 def _config(trt: Any, builder: Any, options: Options) -> Any:  # noqa: ANN401 - TensorRT's classes

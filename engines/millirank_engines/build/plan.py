@@ -90,16 +90,17 @@ def plan_from_onnx(
             raise PlanFailed(f"TensorRT refuses the optimization profile {one}: {_told(logger)}")
     cache = _read_timings(config, timing_cache) if timing_cache else None
     stop = Stop()
-    config.progress_monitor = progress_monitor(trt, progress, stop)
+    monitor = progress_monitor(trt, progress, stop)
+    config.progress_monitor = monitor
     plan = _built(builder, network, config, stop)
-    del parser  # its weights were read until here
+    del parser, cache, monitor  # TensorRT read from them until here
     if plan is None:
         raise PlanFailed(
             f"TensorRT gave up building {onnx.parent.name}: {_told(logger)}: see whether other processes use the GPU, "
             "give --workspace more, or leave optimization profiles out"
         )
-    if timing_cache and cache is not None:
-        _write_timings(cache, timing_cache)
+    if timing_cache:
+        _write_timings(config, timing_cache)
     return bytes(plan)
 
 
@@ -173,7 +174,10 @@ def _read_timings(config: Any, path: Path) -> Any:  # noqa: ANN401 - TensorRT's 
     return cache
 
 
-def _write_timings(cache: Any, path: Path) -> None:  # noqa: ANN401 - TensorRT's classes
+def _write_timings(config: Any, path: Path) -> None:  # noqa: ANN401 - TensorRT's classes
+    cache = config.get_timing_cache()
+    if cache is None:
+        return
     new = path.with_suffix(".new")
     new.write_bytes(bytes(cache.serialize()))
     new.replace(path)

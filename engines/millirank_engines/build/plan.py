@@ -79,7 +79,7 @@ def plan_from_onnx(
     logger.taken()
     if not hasattr(trt, "Builder"):
         raise PlanFailed(f"{trt.__name__} only runs plans: install the full one, `pip install 'millirank[{backend}]'`")
-    builder = trt.Builder(logger)
+    builder = _builder(trt, logger)
     network, parser = network_from_onnx(trt, builder, onnx)
     config = _config(trt, builder, options)
     for one in profiles.optimization:
@@ -96,12 +96,21 @@ def plan_from_onnx(
     del parser, cache, monitor  # TensorRT read from them until here
     if plan is None:
         raise PlanFailed(
-            f"TensorRT gave up building {onnx.parent.name}: {_told(logger)}: see whether other processes use the GPU, "
+            f"TensorRT gave up building the plan: {_told(logger)}: see whether other processes use the GPU, "
             "give --workspace more, or leave optimization profiles out"
         )
     if timing_cache:
         _write_timings(config, timing_cache)
     return bytes(plan)
+
+
+def _builder(trt: Any, logger: Any) -> Any:  # noqa: ANN401 - TensorRT's classes
+    try:
+        return trt.Builder(logger)
+    except (RuntimeError, TypeError) as error:  # TypeError: it made none, and its bindings wonder about the null
+        raise PlanFailed(
+            f"TensorRT {trt.__version__} makes no builder here: {_told(logger)}: install one that builds for this GPU"
+        ) from error
 
 
 def _told(logger: Any) -> str:  # noqa: ANN401 - the logger of trt_logger

@@ -35,8 +35,8 @@ OURS = "tensorrt"
 TOP = 10  # hits that are compared
 WARM = 200  # queries that are not counted
 SHOWN = (
-    "until SERVING", "offered", "answered", "first p50", "first p99", "final p50", "final p99", "depth mean", "depth min",
-    "degraded", "refused", "errors", "client lag p99", "busy corehost", "busy frontend", "busy server",
+    "until SERVING", "offered", "answered", "first p50", "first p99", "final p50", "final p99", "depth mean",
+    "depth min", "degraded", "refused", "errors", "client lag p99", "busy corehost", "busy frontend", "busy server",
     f"top-{TOP} overlap with torch-eager-fp32", "queries",
 )  # fmt: skip
 NOTES = (

@@ -1,4 +1,8 @@
+import importlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +13,7 @@ from typer.testing import CliRunner
 
 from millirank.commands.engine import app
 from millirank.commands.enginebench import bench_rows
+from millirank.loadtest.results import Row
 from millirank_engines import EngineError, FakeEngine, ModelSpec, Profile, pack_sequences, read_manifest
 from millirank_engines.build.bench import WARM, bench_engine, peak_of, work_of
 from millirank_engines.fakecuda import FakeCuda
@@ -120,3 +125,42 @@ def test_a_gpus_engine_is_timed_with_graphs_and_without(cuda: FakeCuda, tiny_ind
     assert cuda.open.get("stream") is None  # every engine was closed
     with pytest.raises(EngineError, match="has no reference for 3x3"):
         list(bench_rows(folder, replays=1, profiles=[Profile(3, 3)]))
+
+
+def test_a_script_builds_each_shape_a_profile_of_its_own_and_compares_with_peers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("h100_engines")
+    profiles = script.exact([Profile(50, 32), Profile(1, 16)])
+    assert profiles.buckets == (Profile(1, 16), Profile(50, 32))
+    held = [[b for b in profiles.buckets if one.holds(b)] for one in profiles.optimization]
+    assert sorted(held) == [[Profile(1, 16)], [Profile(50, 32)]]
+    rows = [
+        Row("m/rerank/50x32/fp16/graph", "p50", 0.3, "ms"),
+        Row("m/rerank/50x32/fp16/torch-eager", "p50", 3.6, "ms"),
+        Row("m/50x32/launches/graph", "kernels", 53, ""),
+        Row("m/50x32/launches/torch-eager", "kernels", 212, ""),
+    ]
+    found = {row.metric: row.value for row in script.speedups(rows, ["torch-eager", "torch-compile"])}
+    assert found == {"against torch-eager": pytest.approx(12), "fewer kernels than torch eager": pytest.approx(75)}
+
+
+def test_a_peer_replaces_what_opens_artifacts_in_its_processes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    service = importlib.import_module("peers.service")
+    monkeypatch.delenv(service.PEER, raising=False)
+    code = "import millirank_engines as m; print(m.open_engine.__module__)"
+    path = os.pathsep.join(sys.path)
+    monkeypatch.setenv("PYTHONPATH", path)
+
+    def opener() -> str:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+    with service.served_by("torch-eager"):
+        assert opener() == "peers.service"
+    assert (os.environ.get(service.PEER), os.environ["PYTHONPATH"]) == (None, path)
+    with service.served_by(""):
+        assert opener() == "millirank_engines.load"

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,16 @@ class cudaError_t(IntEnum):  # noqa: N801 - as cuda-python spells it
 class Node(IntEnum):
     cudaGraphNodeTypeKernel = 0  # noqa: N815
     cudaGraphNodeTypeMemcpy = 1  # noqa: N815
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A stream or graph as cuda-python gives it: no number."""
+
+    value: int
+
+    def number(self) -> int:
+        return self.value
 
 
 class Bindings:
@@ -47,9 +58,9 @@ class Bindings:
             "cudaMemGetInfo": (7, 80),
             "cudaMalloc": (4096,),
             "cudaHostAlloc": (8192,),
-            "cudaStreamCreateWithPriority": (11,),
-            "cudaStreamEndCapture": (12,),
-            "cudaGraphInstantiate": (13,),
+            "cudaStreamCreateWithPriority": (Handle(11),),
+            "cudaStreamEndCapture": (Handle(12),),
+            "cudaGraphInstantiate": (Handle(13),),
             "cudaGraphGetNodes": (["a", "b", "c"], 3),
         }
 
@@ -69,7 +80,7 @@ class Bindings:
 
 def test_calls_are_those_of_cuda_python() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings, "block")
+    cuda = CudaPython(bindings, Handle.number, "block")
     assert bindings.called[0] == ("cudaSetDeviceFlags", (4,))
     assert (cuda.stream(urgent=True), cuda.stream(urgent=False)) == (11, 11)
     assert [arguments for name, arguments in bindings.called if "WithPriority" in name] == [(1, -5), (1, 0)]
@@ -89,7 +100,7 @@ def test_calls_are_those_of_cuda_python() -> None:
 
 def test_whatever_is_freed_is_freed_by_its_own_call() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings)
+    cuda = CudaPython(bindings, Handle.number)
     for free, name in (
         (cuda.free, "cudaFree"),
         (cuda.free_pinned, "cudaFreeHost"),
@@ -103,7 +114,7 @@ def test_whatever_is_freed_is_freed_by_its_own_call() -> None:
 
 def test_an_error_of_a_call_has_its_name_its_text_and_a_fix() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings)
+    cuda = CudaPython(bindings, Handle.number)
     bindings.errors["cudaMalloc"] = cudaError_t.cudaErrorMemoryAllocation
     with pytest.raises(
         CudaError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation \(text of 2\): free"
@@ -116,7 +127,7 @@ def test_an_error_of_a_call_has_its_name_its_text_and_a_fix() -> None:
 @pytest.mark.parametrize("error", [cudaError_t.cudaErrorIllegalAddress, cudaError_t.cudaErrorUnknown])
 def test_a_sticky_error_is_a_lost_device(error: cudaError_t) -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings)
+    cuda = CudaPython(bindings, Handle.number)
     bindings.errors["cudaStreamSynchronize"] = error
     with pytest.raises(DeviceLost, match=f"{error.name}.*must end and start anew") as told:
         cuda.synchronize(11)

@@ -153,13 +153,14 @@ def open_cuda(wait: Wait = "spin") -> Cuda:
     """The device of this process.
 
     Raises:
-        BackendUnavailable: without cuda-python.
+        BackendUnavailable: without cuda-python 12.9.1 or later, which is the first to wait without the GIL.
         CudaError: without a device or a driver that is new enough.
     """
     from .cudapython import CudaPython
 
     try:
         from cuda.bindings import runtime
+        from cuda.bindings.utils import get_cuda_native_handle
     except ImportError as error:
         raise BackendUnavailable("CUDA", "pip install 'millirank[tensorrt]'") from error
-    return CudaPython(runtime, wait)
+    return CudaPython(runtime, get_cuda_native_handle, wait)

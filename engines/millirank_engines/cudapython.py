@@ -1,6 +1,7 @@
 """CUDA's runtime through cuda-python (cuda.bindings 12 and 13)."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from .cuda import Properties, Wait, error_from
@@ -9,18 +10,19 @@ from .cuda import Properties, Wait, error_from
 class CudaPython:
     """The device of this process; made once, by open_cuda."""
 
-    def __init__(self, runtime: Any, wait: Wait = "spin") -> None:  # noqa: ANN401 - the module has no types
+    def __init__(self, runtime: Any, native: Callable[[Any], int], wait: Wait = "spin") -> None:  # noqa: ANN401 - the module has no types
         """Claims the device's primary context.
 
         Args:
             runtime: the module cuda.bindings.runtime.
+            native: the number of a handle: cuda.bindings.utils.get_cuda_native_handle.
             wait: how synchronize waits: spin keeps a core busy, block sleeps. On an H100 with 16 cores a graph of
                 0.154 ms took 0.180 ms with block (p50; p99 0.177 and 0.201).
 
         Raises:
             CudaError: if there is no device, or its driver is too old.
         """
-        self._cuda, self._success = runtime, runtime.cudaError_t.cudaSuccess
+        self._cuda, self._native, self._success = runtime, native, runtime.cudaError_t.cudaSuccess
         self._in = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         flags = {"spin": runtime.cudaDeviceScheduleSpin, "block": runtime.cudaDeviceScheduleBlockingSync}[wait]
         self._call("cudaSetDeviceFlags", flags)
@@ -76,7 +78,7 @@ class CudaPython:
     def stream(self, *, urgent: bool) -> int:
         """See Cuda."""
         flags = self._cuda.cudaStreamNonBlocking
-        return int(self._call("cudaStreamCreateWithPriority", flags, self._priorities[urgent]))
+        return self._native(self._call("cudaStreamCreateWithPriority", flags, self._priorities[urgent]))
 
     def destroy_stream(self, stream: int) -> None:
         """See Cuda."""
@@ -93,7 +95,7 @@ class CudaPython:
 
     def end_capture(self, stream: int) -> int:
         """See Cuda."""
-        return int(self._call("cudaStreamEndCapture", stream))
+        return self._native(self._call("cudaStreamEndCapture", stream))
 
     def node_kinds(self, graph: int) -> Counter[str]:
         """See Cuda."""
@@ -104,7 +106,7 @@ class CudaPython:
 
     def instantiate(self, graph: int) -> int:
         """See Cuda."""
-        return int(self._call("cudaGraphInstantiate", graph, 0))
+        return self._native(self._call("cudaGraphInstantiate", graph, 0))
 
     def launch(self, executable: int, stream: int) -> None:
         """See Cuda."""

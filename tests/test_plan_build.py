@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from millirank.commands.engine import app
 from millirank_engines import ArtifactRefused, EngineError, Profile, Task, artifact, open_engine, read_manifest
 from millirank_engines.artifact import PLAN, seal
+from millirank_engines.build import tensorrt
 from millirank_engines.build.backend import backend_of
 from millirank_engines.build.compile import Artifact, build_engine
 from millirank_engines.build.export import export_model
@@ -49,6 +50,12 @@ def half(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX of a tiny encoder, in float16."""
     folder = tmp_path_factory.mktemp("half")
     return export_model(str(source), folder, task="embed", precision="fp16").folder / "model.onnx"
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever machine this is."""
+    monkeypatch.setattr(tensorrt, "this_gpu", lambda: None)
 
 
 @pytest.fixture

@@ -14,9 +14,12 @@ import onnx
 import pytest
 from models import Tiny, write_model
 from onnx import numpy_helper
+from typer.testing import CliRunner
 
+from millirank.commands.engine import app
 from millirank_engines import ArtifactRefused, EngineError, Profile, Task, artifact, open_engine, read_manifest
 from millirank_engines.artifact import PLAN, seal
+from millirank_engines.build import tensorrt
 from millirank_engines.build.backend import backend_of
 from millirank_engines.build.compile import Artifact, build_engine
 from millirank_engines.build.export import export_model
@@ -47,6 +50,12 @@ def half(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX of a tiny encoder, in float16."""
     folder = tmp_path_factory.mktemp("half")
     return export_model(str(source), folder, task="embed", precision="fp16").folder / "model.onnx"
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever machine this is."""
+    monkeypatch.setattr(tensorrt, "this_gpu", lambda: None)
 
 
 @pytest.fixture
@@ -233,6 +242,19 @@ def test_an_artifact_tells_what_it_is_bound_to_and_that_nothing_has_verified_it(
     assert manifest.versions[RTX].startswith(manifest.baseline["tensorrt"] + ".")
     assert "--profiles 1x8,2x16 --compute-capability 8.9" in manifest.command
     assert list(built.path.parent.iterdir()) == [built.path]  # no timing cache: TensorRT-RTX has none
+
+
+def test_the_command_says_aloud_what_it_built_for_and_what_is_left_to_do(source: Path, tmp_path: Path) -> None:
+    words = ["build", "--model", source, "--task", "embed", "--backend", RTX, "--out", tmp_path / "e"]
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, [*map(str, words), "--profiles", "1x8", "--level", "1"])
+    assert result.exit_code == 0, result.output
+    assert (
+        "it is for any GPU of sm_89 (others: --compute-capability) and was built where it cannot run" in result.output
+    )
+    assert f"until `millirank engine verify {tmp_path / 'e'}` has passed there" in result.output
+    shown = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["inspect", str(tmp_path / "e")]).output
+    assert "no: `millirank engine verify` it where it is to run" in shown
+    assert "gpu sm_89" in shown
 
 
 def test_the_same_key_builds_nothing_and_whatever_matters_is_another(

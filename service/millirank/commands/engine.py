@@ -95,7 +95,10 @@ def build(  # noqa: PLR0913 - the options of a build
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")
     if not manifest.verified:
-        console.print(f"it is unverified and does not serve yet: run `millirank engine verify {out}` on its GPU")
+        console.print(
+            f"it is for {manifest.device.name} (others: --compute-capability) and was built where it cannot run: "
+            f"it does not serve until `millirank engine verify {out}` has passed there"
+        )
     elif not artifact.reused:
         console.print(_checks(manifest.parity))
 

@@ -2,10 +2,11 @@
 
 import sys
 
-from .artifact import Check, Manifest, read_manifest
+from .artifact import Manifest, read_manifest
 from .base import (
     ArtifactRefused,
     BackendUnavailable,
+    DeviceLost,
     Engine,
     EngineError,
     EngineFailed,
@@ -14,6 +15,7 @@ from .base import (
     cheapest_profile,
 )
 from .fake import FakeEngine
+from .figures import Check
 from .load import LoadedEngine, open_engine
 from .model import ModelSpec, Task, Template
 from .pack import pack_pairs, pack_sequences, pair_length
@@ -22,6 +24,7 @@ __all__ = [
     "ArtifactRefused",
     "BackendUnavailable",
     "Check",
+    "DeviceLost",
     "Engine",
     "EngineError",
     "EngineFailed",

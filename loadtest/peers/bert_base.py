@@ -1,0 +1,72 @@
+"""A cross-encoder of BERT-base's shape with random weights: only its speed means something."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from millirank_engines.build.source import TOKENIZER_FILES, open_source
+from millirank_engines.model import ENCODER
+
+HIDDEN, LAYERS, HEADS, INNER, POSITIONS, VOCABULARY = 768, 12, 12, 3072, 512, 30522
+SCALE = 0.02  # deviation of BERT's own initial weights
+
+
+def write_bert_base(folder: Path, seed: int = 7) -> Path:
+    """Writes config.json, model.safetensors in FP16 and the encoder's tokenizer; does nothing if they are there."""
+    from safetensors.numpy import save_file
+
+    if (folder / "model.safetensors").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 2,
+        "vocab_size": VOCABULARY,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+        "id2label": {"0": "relevance"},
+        "label2id": {"relevance": 0},
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    tokenizer = open_source(ENCODER).tokenizer
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, folder / name)
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return (random.standard_normal(shape, np.float32) * SCALE).astype(np.float16)
+
+    made: dict[str, np.ndarray] = {}
+
+    def linear(name: str, rows: int, columns: int) -> None:
+        made[f"{name}.weight"], made[f"{name}.bias"] = normal(rows, columns), normal(rows)
+
+    def norm(name: str) -> None:
+        made[f"{name}.LayerNorm.weight"] = np.ones(HIDDEN, np.float16)
+        made[f"{name}.LayerNorm.bias"] = np.zeros(HIDDEN, np.float16)
+
+    for table, rows in (("word", VOCABULARY), ("position", POSITIONS), ("token_type", 2)):
+        made[f"bert.embeddings.{table}_embeddings.weight"] = normal(rows, HIDDEN)
+    norm("bert.embeddings")
+    for number in range(LAYERS):
+        layer = f"bert.encoder.layer.{number}"
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            linear(f"{layer}.attention.{part}", HIDDEN, HIDDEN)
+        norm(f"{layer}.attention.output")
+        linear(f"{layer}.intermediate.dense", INNER, HIDDEN)
+        linear(f"{layer}.output.dense", HIDDEN, INNER)
+        norm(f"{layer}.output")
+    linear("bert.pooler.dense", HIDDEN, HIDDEN)
+    linear("classifier", 1, HIDDEN)
+    save_file(made, folder / "model.safetensors")
+    return folder

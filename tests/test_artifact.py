@@ -91,7 +91,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         open_engine(tmp_path / "none")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "no json", '{"format": 1}', '{"format": 1, "model": 3}'])
+@pytest.mark.parametrize("content", ["[]", "{}", "no json", '{"format": 2}', '{"format": 2, "model": 3}'])
 def test_a_sealed_manifest_of_something_else_is_refused(sealed: Path, content: str) -> None:
     import hashlib
 

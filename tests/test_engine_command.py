@@ -128,7 +128,7 @@ def test_a_killed_build_leaves_the_old_artifact(source: Path, built: Path) -> No
     [
         ({"backend": "tensorrt"}, BackendUnavailable, "an NVIDIA GPU"),
         ({"backend": "abacus"}, BackendUnavailable, "--backend openvino"),
-        ({"precision": "int4"}, EngineError, "choose one with --precision"),
+        ({"precision": "int4"}, EngineError, "choose bf16, fp16, fp32 with --precision"),
         ({"profiles": "1x8,8"}, EngineError, "'8' is no profile"),
         ({"profiles": "1x999"}, EngineError, "leave out 1x999"),
         ({"model": os.devnull}, EngineError, os.devnull),

@@ -19,8 +19,9 @@ from millirank_engines import (
     pack_pairs,
     pack_sequences,
 )
-from millirank_engines.build.compile import build_engine, default_profiles
+from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
+from millirank_engines.build.openvino import default_profiles
 from millirank_engines.build.parity import kendall_tau, parity_feeds
 from millirank_engines.device import this_cpu
 from millirank_engines.model import Template

@@ -2,7 +2,7 @@
 
 import sys
 
-from .artifact import Check, Manifest, read_manifest
+from .artifact import Manifest, read_manifest
 from .base import (
     ArtifactRefused,
     BackendUnavailable,
@@ -14,6 +14,7 @@ from .base import (
     cheapest_profile,
 )
 from .fake import FakeEngine
+from .figures import Check
 from .load import LoadedEngine, open_engine
 from .model import ModelSpec, Task, Template
 from .pack import pack_pairs, pack_sequences, pair_length

@@ -2,44 +2,32 @@
 
     DIR/manifest.json    what it is, what it was made of, and the size and hash of every other file
     DIR/SEAL             sha256 of manifest.json, written last
-    DIR/model.xml …      what the backend needs; tokenizer.json; parity.safetensors, the reference outputs
+    DIR/model.xml …      what the backend needs (model.plan for TensorRT); tokenizer.json; parity.safetensors, the
+                         reference outputs
 
 Nothing here is pickled, and nothing is loaded before its hash was compared.
 """
 
 import hashlib
 import json
+import platform
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .base import ArtifactRefused, EngineError, Profile
+from .baseline import misfits, readings
 from .device import Device, library_version, this_cpu
+from .figures import Check, Latency
+from .gpu import this_gpu
 from .model import ModelSpec
+from .trtmodule import BACKENDS, trt_module
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SEAL = "manifest.json", "SEAL"
-RUNTIMES = {"openvino": "openvino"}  # backend: the distribution whose version an artifact is bound to
-
-
-@dataclass(frozen=True)
-class Check:
-    """One figure that an engine is held to."""
-
-    metric: str
-    value: float
-    bound: float
-    at_least: bool = False  # otherwise at most
-
-    @property
-    def passed(self) -> bool:
-        """Whether the value is within the bound; never for a NaN."""
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.value:.3g} ({'≥' if self.at_least else '≤'} {self.bound:g})"
+PLAN = "model.plan"  # of TensorRT
 
 
 @dataclass(frozen=True)
@@ -50,20 +38,32 @@ class Manifest:
     model: ModelSpec
     backend: str
     precision: str  # fp32, fp16 or bf16
-    profiles: tuple[Profile, ...]
+    profiles: tuple[Profile, ...]  # the buckets that serve
     files: Mapping[str, tuple[int, str]]  # name: (bytes, sha256)
     inputs: Mapping[str, str]  # source file: sha256
     versions: Mapping[str, str]
     device: Device
-    parity: tuple[Check, ...]
+    parity: tuple[Check, ...]  # empty if the machine that built it could not run it: `millirank engine verify` does
     command: str  # that rebuilds it, without --out
     created: str  # ISO 8601, UTC
     format: int = FORMAT
+    baseline: Mapping[str, str] = field(default_factory=dict)  # what a GPU engine is bound to; see baseline.py
+    latencies: tuple[Latency, ...] = ()  # sealed by verify, to hold later versions to; empty if it never ran
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was held to its reference on the device that it is for; if not, it does not serve."""
+        return bool(self.parity)
+
+    @property
+    def version_compatible(self) -> bool:
+        """Whether it is a plan that later versions of TensorRT's runtime take."""
+        return self.baseline.get("tensorrt", "").startswith(">=")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -79,7 +79,10 @@ class Manifest:
             "inputs": dict(self.inputs),
             "versions": dict(self.versions),
             "device": self.device.to_json(),
+            "baseline": dict(self.baseline),
+            "verified": self.verified,
             "parity": {c.metric: {"value": c.value, "bound": c.bound, "at_least": c.at_least} for c in self.parity},
+            "latencies": {str(x.profile): {"p50": x.p50, "p99": x.p99, "calls": x.calls} for x in self.latencies},
             "command": self.command,
             "created": self.created,
         }
@@ -101,6 +104,8 @@ class Manifest:
             command=data["command"],
             created=data["created"],
             format=data["format"],
+            baseline=data["baseline"],
+            latencies=tuple(Latency(parse_profile(p), **times) for p, times in data["latencies"].items()),
         )
 
 
@@ -200,17 +205,50 @@ def release(version: str) -> str:
 
 
 def refuse_misfit(path: Path, manifest: Manifest) -> None:
-    """Refuses an artifact that was made for another backend, library version or device.
+    """Refuses an artifact that was made for another backend, library version, device or baseline.
 
     Raises:
-        ArtifactRefused: with the reason and the command that mends it.
+        ArtifactRefused: with both sides and the command that mends it.
+        BackendUnavailable: if its backend is a TensorRT that is not installed.
     """
-    library = RUNTIMES.get(manifest.backend)
-    if library is None:
-        known = ", ".join(sorted(RUNTIMES))
-        raise _refused(path, f"is for the backend {manifest.backend!r}, this version knows {known}", manifest)
-    built, here = manifest.versions.get(library, ""), library_version(library)
+    if manifest.backend in BACKENDS:
+        reason = _gpu_misfit(manifest)
+    elif manifest.backend == "openvino":
+        reason = _cpu_misfit(manifest)
+    else:
+        known = ", ".join(("openvino", *BACKENDS))
+        reason = f"is for the backend {manifest.backend!r}, this version knows {known}"
+    if reason:
+        raise _refused(path, reason, manifest)
+
+
+def refuse_unverified(path: Path, manifest: Manifest) -> None:
+    """Refuses to serve what was never held to its reference on the device that it is for.
+
+    Raises:
+        ArtifactRefused: with the command that does it.
+    """
+    if not manifest.verified:
+        raise ArtifactRefused(
+            f"{path} was built where it could not run, so nothing has held it to its reference yet: run "
+            f"`millirank engine verify {shlex.quote(str(path))}` on the machine that serves it"
+        )
+
+
+def _cpu_misfit(manifest: Manifest) -> str:
+    built, here = manifest.versions.get("openvino", ""), library_version("openvino")
     if here and release(built) != release(here):
-        raise _refused(path, f"was built with {library} {built or 'unknown'}, here is {here}", manifest)
-    if lacking := this_cpu().lacks(manifest.device):
-        raise _refused(path, f"was built for a processor with {lacking}, which this one lacks", manifest)
+        return f"was built with openvino {built or 'unknown'}, here is {here}"
+    lacking = this_cpu().lacks(manifest.device)
+    return f"was built for a processor with {lacking}, which this one lacks" if lacking else ""
+
+
+def _gpu_misfit(manifest: Manifest) -> str:
+    gpu, machine = this_gpu(), platform.machine()
+    if gpu is None:
+        return f"runs on {manifest.device.name}, and no NVIDIA GPU is usable here"
+    if manifest.device.machine != machine:
+        return f"was built for {manifest.device.machine}, this is {machine}"
+    here = readings(manifest.backend, str(trt_module(manifest.backend).__version__), gpu)
+    wrong = misfits(manifest.baseline, here)
+    return f"was built for another baseline ({'; '.join(wrong)})" if wrong else ""

@@ -26,12 +26,12 @@ _BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 @dataclass(frozen=True)
 class Device:
-    """A processor, as far as an engine depends on it."""
+    """A processor or a GPU, as far as an engine depends on it."""
 
-    kind: str  # cpu
+    kind: str  # cpu or gpu
     machine: str  # x86_64, aarch64
     name: str  # for people; not compared
-    features: tuple[str, ...]  # instruction sets, sorted
+    features: tuple[str, ...]  # instruction sets, sorted; of a GPU its compute capabilities, such as sm_90
 
     @property
     def has_bf16(self) -> bool:

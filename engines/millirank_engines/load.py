@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifact import Manifest, read_manifest, refuse_misfit
+from .artifact import Manifest, read_manifest, refuse_misfit, refuse_unverified
 from .base import BackendUnavailable, Engine
 from .model import ModelSpec
 
@@ -38,8 +38,20 @@ def _openvino(path: Path, manifest: Manifest, threads: int | None, background: b
 _FACTORIES: dict[str, Callable[[Path, Manifest, int | None, bool, bool], Engine]] = {"openvino": _openvino}
 
 
+def start_engine(
+    path: Path, manifest: Manifest, *, threads: int | None = None, background: bool = False, deferred: bool = False
+) -> Engine:
+    """Starts what lies in a folder, sealed or not yet: for builds, which compare before they seal; see open_engine."""
+    return _FACTORIES[manifest.backend](path, manifest, threads, background, deferred)
+
+
 def open_engine(
-    path: Path, *, threads: int | None = None, background: bool = False, deferred: bool = False
+    path: Path,
+    *,
+    threads: int | None = None,
+    background: bool = False,
+    deferred: bool = False,
+    unverified: bool = False,
 ) -> LoadedEngine:
     """Loads a sealed artifact; it is never built here.
 
@@ -48,6 +60,7 @@ def open_engine(
         threads: for one inference, on a CPU; all cores of this process by default.
         background: whether it yields the device to the other engines.
         deferred: whether what makes it faster but not other may be compiled after this returns.
+        unverified: whether one may be loaded that was never held to its reference, in order to do so.
 
     Raises:
         ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
@@ -56,5 +69,7 @@ def open_engine(
     """
     manifest = read_manifest(path)
     refuse_misfit(path, manifest)
-    engine = _FACTORIES[manifest.backend](path, manifest, threads, background, deferred)
+    if not unverified:
+        refuse_unverified(path, manifest)
+    engine = start_engine(path, manifest, threads=threads, background=background, deferred=deferred)
     return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

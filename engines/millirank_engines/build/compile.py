@@ -2,8 +2,8 @@
 
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,35 +11,30 @@ from tempfile import TemporaryDirectory
 from millirank_engines.artifact import (
     FORMAT,
     MANIFEST,
-    Check,
     Manifest,
     digest,
     files_of,
     read_manifest,
-    refuse_misfit,
     seal,
     sha256_of,
 )
-from millirank_engines.base import ArtifactRefused, BackendUnavailable, EngineError, Profile
-from millirank_engines.device import library_version, this_cpu
+from millirank_engines.base import ArtifactRefused, EngineError, Profile
+from millirank_engines.device import library_version
+from millirank_engines.figures import Check
 from millirank_engines.model import ModelSpec, Task, Template
-from millirank_engines.pack import pair_length
 
-from .export import export_model
-from .parity import PARITY, parity, parity_feeds, reference_cases, words, write_cases
+from .backend import Backend, backend_of
+from .export import Export, export_model
+from .parity import PARITY, Case, arithmetic, parity, parity_feeds, reference_cases, words, write_cases
 from .place import building, move_into_place, refuse_foreign
+from .profiles import Profiles
+from .progress import Progress
 from .source import open_source
+from .timing import latencies
 
-Progress = Callable[[str], None]
-LIBRARIES = ("millirank", "numpy", "onnx", "openvino", "tokenizers")  # whose versions an artifact depends on
-RECIPE = ("compile.py", "export.py", "graph.py", "parity.py", "source.py", "tensors.py")  # the code that it depends on
-BATCHES: dict[Task, tuple[int, ...]] = {
-    "embed": (1, 2, 4, 8),
-    "rerank": (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 50),  # fine where a CPU ends within milliseconds
-}
-LENGTHS: dict[Task, tuple[int, ...]] = {"embed": (8, 16, 32, 64), "rerank": (24, 32, 40, 48, 64, 80)}
-LONGER = (96, 128, 192, 256, 384, 512)
-INDEXING = 32  # texts at once
+LIBRARIES = ("millirank", "numpy", "onnx", "tokenizers")  # whose versions every artifact depends on
+RECIPE = ("compile.py", "export.py", "graph.py", "nodes.py", "parity.py", "source.py", "tensors.py")  # and the code
+SECONDS = 2.0  # of timing on a GPU, for later versions to be held to
 
 
 class ParityFailed(EngineError):
@@ -61,48 +56,43 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Request:
     """What is asked for."""
 
     source: str
     task: Task
-    backend: str
+    backend: Backend
     precision: str
-    profiles: tuple[Profile, ...]  # empty means the default ones
+    profiles: Profiles | None  # None means the default ones
+    written: str  # how --profiles wrote them
     template: Template | None  # None means the model's own
 
     def key(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
         """The hash of everything that the result depends on."""
-        device = {name: value for name, value in this_cpu().to_json().items() if name != "name"}
-        recipe = {name: sha256_of(Path(__file__).with_name(name)) for name in RECIPE}
-        asked = {**asdict(self), "source": None, "profiles": sorted(map(str, self.profiles))}
+        backend, here = self.backend, Path(__file__)
+        exact = {name: version for name, version in versions.items() if name not in backend.versions}
         return digest(
-            {"format": FORMAT, "inputs": inputs, "versions": versions, "device": device, "recipe": recipe, **asked}
+            {
+                "format": FORMAT,
+                "inputs": inputs,
+                "versions": exact,  # those of a GPU are in its baseline
+                "device": {name: value for name, value in backend.device.to_json().items() if name != "name"},
+                "baseline": dict(backend.baseline),
+                "recipe": {name: sha256_of(here.with_name(name)) for name in RECIPE + backend.recipe},
+                "task": self.task,
+                "backend": backend.name,
+                "options": dict(backend.options()),
+                "precision": self.precision,
+                "profiles": self.profiles.to_json() if self.profiles else None,
+                "template": asdict(self.template) if self.template else None,
+            }
         )
 
     def command(self) -> str:
         """The command line that asks for it, without --out."""
-        parts = ["--model", self.source, "--task", self.task, "--backend", self.backend, "--precision", self.precision]
-        if self.profiles:
-            parts += ["--profiles", ",".join(map(str, self.profiles))]
-        return shlex.join(["millirank", "engine", "build", *parts])
-
-
-def default_profiles(model: ModelSpec) -> tuple[Profile, ...]:
-    """The shapes that serving and indexing need: as long as the model's texts can become by its template."""
-    template = model.template
-    if model.task == "embed":
-        longest = max(template.query_tokens, template.product_tokens) + 2
-    else:
-        longest = pair_length(template.query_tokens, template.product_tokens, model)
-    longest = min(longest, model.max_length)
-    ladder = [n for n in LENGTHS[model.task] + LONGER if n <= model.max_length] or [model.max_length]
-    last = next((n for n in ladder if n >= longest), model.max_length)
-    lengths = [n for n in ladder if n < last] + [last]
-    profiles = {Profile(batch, length) for batch in BATCHES[model.task] for length in lengths}
-    if model.task == "embed":
-        profiles |= {Profile(INDEXING, length) for length in lengths if length > lengths[0] or len(lengths) == 1}
-    return tuple(sorted(profiles))
+        parts = ["--model", self.source, "--task", self.task, "--backend", self.backend.name]
+        parts += ["--precision", self.precision, *(["--profiles", self.written] if self.written else [])]
+        return shlex.join(["millirank", "engine", "build", *parts, *self.backend.arguments()])
 
 
 def build_engine(
@@ -110,9 +100,9 @@ def build_engine(
     out: Path,
     *,
     task: Task,
-    backend: str = "openvino",
+    backend: Backend | str = "openvino",
     precision: str | None = None,
-    profiles: Sequence[Profile] | None = None,
+    profiles: Profiles | Sequence[Profile] | Path | None = None,
     template: Template | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -123,107 +113,130 @@ def build_engine(
         source: a Hugging Face folder, a hub id, or the name of a model that is installed.
         out: the artifact's folder.
         task: embed or rerank.
-        backend: openvino.
-        precision: fp32, fp16 or bf16; what suits this processor by default.
-        profiles: shapes; by default what the model's template needs.
+        backend: openvino, tensorrt or tensorrt-rtx, or one with options.
+        precision: fp32, fp16 or bf16; what suits the backend here by default.
+        profiles: what serves, and what a plan is optimized for, or a profiles.toml; by default what the model's
+            template needs.
         template: of product and query texts; the model's own by default.
         force: build even if nothing changed.
         progress: told what happens, a line each.
 
     Raises:
         BackendUnavailable: if the backend cannot build here.
-        EngineError: if the model, a profile or the place does not fit.
+        EngineError: if the model, a profile, this machine or the place does not fit.
         ParityFailed: if the engine is outside its tolerance.
     """
     say = progress or (lambda _: None)
-    _refuse_backend(backend)
-    from millirank_engines.openvino import HINTS, default_precision
-
-    plan = _Plan(source, task, backend, precision or default_precision(), tuple(sorted(profiles or ())), template)
-    if plan.precision not in HINTS:
-        raise EngineError(f"precision {precision!r} is none of {', '.join(HINTS)}: choose one with --precision")
+    backend = backend_of(backend) if isinstance(backend, str) else backend
+    precision = precision or backend.precisions[0]
+    if precision not in backend.precisions:
+        choice = ", ".join(sorted(backend.precisions))
+        raise EngineError(f"{backend.name} has no precision {precision!r}: choose {choice} with --precision")
+    asked, written = profiles_asked(profiles, task)
+    request = _Request(source, task, backend, precision, asked, written, template)
     refuse_foreign(out, MANIFEST)
     inputs = {name: sha256_of(path) for name, path in open_source(source).files().items()}
-    versions = {name: library_version(name) for name in LIBRARIES}
-    key = plan.key(inputs, versions)
+    versions = {name: library_version(name) for name in LIBRARIES + backend.libraries} | dict(backend.versions)
+    key = request.key(inputs, versions)
     if not force and (same := _same(out, key)):
         say(f"{out} is up to date: nothing to do")
         return Artifact(out, same, reused=True)
     with building(out) as folder:
-        model, shapes, checks = _compile(plan, folder, say)
-        say("sealing")
+        model, buckets, cases, evaluated = _compile(request, folder, out, say)
         manifest = Manifest(
             key=key,
             model=model,
-            backend=backend,
-            precision=plan.precision,
-            profiles=shapes,
+            backend=backend.name,
+            precision=precision,
+            profiles=buckets,
             files=files_of(folder),
             inputs=inputs,
             versions=versions,
-            device=this_cpu(),
-            parity=checks,
-            command=plan.command(),
+            device=backend.device,
+            parity=(),
+            command=request.command(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            baseline=backend.baseline,
         )
+        manifest = _compared(backend, folder, manifest, cases, evaluated, say)
+        say("sealing")
         seal(folder, manifest)
         move_into_place(folder, out)
     return Artifact(out, manifest, reused=False)
 
 
-def _refuse_backend(backend: str) -> None:
-    if backend == "tensorrt":
-        raise BackendUnavailable(
-            "tensorrt",
-            "it needs an NVIDIA GPU, `pip install 'millirank[tensorrt]'` and a later version of millirank; "
-            "this one builds with --backend openvino",
-        )
-    if backend != "openvino":
-        raise BackendUnavailable(backend, "this version builds with --backend openvino")
+def profiles_asked(profiles: Profiles | Sequence[Profile] | Path | None, task: Task) -> tuple[Profiles | None, str]:
+    """The profiles as one thing, and the way that --profiles writes them."""
+    from .profiles import read_profiles
+
+    if isinstance(profiles, Path):
+        return read_profiles(profiles, task), str(profiles)
+    if not profiles:
+        return None, ""
+    asked = profiles if isinstance(profiles, Profiles) else Profiles(tuple(sorted(profiles)))
+    return asked, ",".join(map(str, asked.buckets))
 
 
 def _same(out: Path, key: str) -> Manifest | None:
-    """The manifest of an artifact that is whole, fits this machine and has that key."""
+    """The manifest of an artifact that is whole and has that key, which says that it fits this machine."""
     try:
         manifest = read_manifest(out)
-        refuse_misfit(out, manifest)
     except ArtifactRefused:
         return None
     return manifest if manifest.key == key else None
 
 
-def _compile(plan: _Plan, folder: Path, say: Progress) -> tuple[ModelSpec, tuple[Profile, ...], tuple[Check, ...]]:
-    """Fills the folder with what the engine needs, and holds it to the reference."""
-    import openvino as ov
-
-    from millirank_engines.openvino import OpenVinoEngine
-
+def _compile(
+    request: _Request, folder: Path, out: Path, say: Progress
+) -> tuple[ModelSpec, tuple[Profile, ...], list[Case], Check]:
+    """Fills the folder with what the engine needs, and with the reference that it is held to."""
+    backend = request.backend
     with TemporaryDirectory(dir=folder) as temporary:
-        say(f"exporting {plan.source}")
-        reference = export_model(plan.source, Path(temporary) / "fp32", task=plan.task, template=plan.template)
+        say(f"exporting {request.source}")
+        reference = export_model(request.source, Path(temporary) / "fp32", task=request.task, template=request.template)
         model = reference.spec
-        profiles = plan.profiles or default_profiles(model)
-        if too_long := [str(p) for p in profiles if p.length > model.max_length]:
+        profiles = backend.profiles(model, request.profiles)
+        if too_long := [str(p) for p in profiles.buckets if p.length > model.max_length]:
             raise EngineError(f"{model.name} takes {model.max_length} tokens: leave out {', '.join(too_long)}")
-        onnx = reference.folder / "model.onnx"
-        source = onnx
-        if plan.precision == "fp16":
-            half = Path(temporary) / "fp16"
-            export_model(plan.source, half, task=plan.task, precision="fp16", template=plan.template)
-            source = half / "model.onnx"
-        say(f"compiling {len(profiles)} profiles for openvino/{plan.precision}")
-        ov.save_model(ov.Core().read_model(source), folder / "model.xml", compress_to_fp16=False)
+        source = _exported(request, reference, Path(temporary) / "own")
+        say(f"compiling {len(profiles.buckets)} profiles for {backend.name}/{request.precision}")
+        backend.compile(source / "model.onnx", folder, profiles, out, say)
         tokenizer = folder / "tokenizer.json"
         shutil.copyfile(reference.folder / "tokenizer.json", tokenizer)
         say("computing the FP32 reference")
-        cases, evaluated = reference_cases(onnx, parity_feeds(model, words(tokenizer, model), profiles), plan.task)
+        feeds = parity_feeds(model, words(tokenizer, model), profiles.buckets)
+        cases, evaluated = reference_cases(reference.folder / "model.onnx", feeds, request.task)
     write_cases(folder / PARITY, cases)
+    return model, profiles.buckets, cases, evaluated
+
+
+def _exported(request: _Request, reference: Export, out: Path) -> Path:
+    """The folder of the graph that the backend compiles: the reference's, or one of its own types and form."""
+    backend = request.backend
+    types = backend.types(request.precision)
+    if types == "fp32" and not str(backend.form):
+        return reference.folder
+    export_model(request.source, out, task=request.task, precision=types, template=request.template, form=backend.form)
+    return out
+
+
+def _compared(
+    backend: Backend, folder: Path, manifest: Manifest, cases: Sequence[Case], evaluated: Check, say: Progress
+) -> Manifest:
+    """The manifest with what was measured, if this machine can run what was built."""
+    if not evaluated.passed:
+        raise ParityFailed(f"the reference of {manifest.name}", [evaluated])
+    engine = backend.engine(folder, manifest)
+    if engine is None:
+        say("this machine cannot run it: it is sealed unverified")
+        return manifest
     say("comparing")
-    engine = OpenVinoEngine(folder / "model.xml", profiles, plan.precision)
     try:
-        checks = (evaluated, *parity(engine, cases, plan.task, plan.precision))
+        half = arithmetic(manifest.backend, manifest.precision)
+        checks = (evaluated, *parity(engine, cases, manifest.model.task, half))
+        if not all(check.passed for check in checks):
+            raise ParityFailed(f"{manifest.name} as {engine.name}", checks)
+        timed = latencies(engine, cases, seconds=SECONDS) if backend.baseline else ()
     finally:
         engine.close()
-    if not all(check.passed for check in checks):
-        raise ParityFailed(f"{model.name} as {engine.name}", checks)
-    return model, profiles, checks
+    return replace(manifest, parity=checks, latencies=timed)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from millirank_engines.model import ENCODER, ModelSpec, Task, Template
 
-from .graph import CLASSIFIERS, Head, Network, Precision, onnx_from_weights
+from .graph import CLASSIFIERS, Form, Head, Network, onnx_from_weights
+from .nodes import Precision
 from .source import Source, load_tokenizer, open_source
 from .tensors import SETTINGS, WORDS, ModelRefused
 
@@ -30,7 +31,13 @@ class Export:
 
 
 def export_model(
-    source: str, out: Path, *, task: Task, precision: Precision = "fp32", template: Template | None = None
+    source: str,
+    out: Path,
+    *,
+    task: Task,
+    precision: Precision = "fp32",
+    template: Template | None = None,
+    form: Form | None = None,
 ) -> Export:
     """Writes a model as ONNX, with its tokenizer and its description.
 
@@ -46,6 +53,7 @@ def export_model(
         task: embed or rerank.
         precision: the types of weights and activations.
         template: the text that the model reads; by default what millirank.json says, else Template().
+        form: of the graph, by the runtime that is to read it.
 
     Returns:
         What was written. spec.hash does not depend on precision, so an index made at one precision serves at another.
@@ -90,7 +98,7 @@ def export_model(
     )
     spec = replace(spec, hash=_sha256(digest))
     try:
-        graph = onnx_from_weights(network, model.weights, precision)
+        graph = onnx_from_weights(network, model.weights, precision, form or Form())
     except OverflowError as error:
         raise ModelRefused(f"{model.name} cannot be exported in {precision}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)

@@ -1,30 +1,34 @@
 """The ONNX graph of a BERT-family network, written node by node from its weights, without torch.
 
 The forms are those that OpenVINO and TensorRT fuse: attention as MatMul, mask, Softmax, MatMul with its scale folded
-into the query weights; GELU by Erf; LayerNormalization as one node. Query, key and value stay three products: joined,
-they were no faster in OpenVINO (10x32, 50x32), and TensorRT joins them itself. The last layer computes only the rows
-that its head reads: under CLS pooling and in rerankers the first token alone, 13 % less time in six layers.
+into the query weights; GELU by Erf; LayerNormalization as one node. Query, key and value are three products: joined,
+they were no faster in OpenVINO (10x32, 50x32), and TensorRT joins them itself; a Form joins them all the same. The last
+layer computes only the rows that its head reads: under CLS pooling and in rerankers the first token alone, 13 % less
+time in six layers.
 
 Precision lies in the types (TensorRT 11 knows no other way): in FP16 every weight and activation is float16, except
 where range or resolution would suffer: LayerNormalization, the pooled sum, its norm, a classifier's last dot product.
+What differs by the runtime that reads the graph is a Form.
 """
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import onnx
+from millirank_engines.base import EngineError
 
-Precision = Literal["fp32", "fp16"]
+from .nodes import Graph, Precision
+
 Head = Literal["mean", "cls", "bert", "roberta"]  # mean and cls pool into an embedding, the others classify
 
 OPSET, IR_VERSION = 17, 8  # the first with LayerNormalization; TensorRT 10 reads both
 MASKED = -3e4  # added to the scores of padded keys: within float16, and its exponential is 0
 CLASSIFIERS = {"bert": ("pooler.dense", "classifier"), "roberta": ("classifier.dense", "classifier.out_proj")}
+PARTS, KINDS = ("query", "key", "value"), ("weight", "bias")
 TABLES = ("word", "position", "token_type")
 MAX_BYTES = (1 << 31) - (1 << 20)  # of weights: protobuf ends at 2 GiB, the nodes need the rest
 
@@ -51,64 +55,36 @@ class Network:
     head: Head
 
 
-class _Graph:
-    """Nodes and initializers, in the order of their making."""
+@dataclass(frozen=True)
+class Form:
+    """What may differ by the runtime that the graph is for; the function that it computes is the same."""
 
-    def __init__(self, precision: Precision) -> None:
-        self.half = precision == "fp16"
-        self.dtype = np.dtype(np.float16 if self.half else np.float32)
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: dict[str, onnx.TensorProto] = {}
+    half_norm: bool = False  # FP16: LayerNormalization takes and gives float16; its mean and variance stay float32
+    joined_qkv: bool = False  # query, key and value are one product, where they read the same rows
 
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Adds an initializer, once however often it is asked for."""
-        from onnx import numpy_helper
+    @classmethod
+    def parse(cls, text: str) -> "Form":
+        """A form from the names of what it has, such as half-norm,joined-qkv.
 
-        if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
+        Raises:
+            EngineError: if a name is unknown.
+        """
+        asked = {name.strip().replace("-", "_") for name in text.split(",") if name.strip()}
+        if unknown := asked - cls.__dataclass_fields__.keys():
+            known = ", ".join(name.replace("_", "-") for name in cls.__dataclass_fields__)
+            raise EngineError(f"the graph has no form {', '.join(sorted(unknown))}: use {known}")
+        return cls(**dict.fromkeys(asked, True))
 
-    def weight(self, name: str, value: NDArray[np.float32], *, wide: bool = False) -> str:
-        """Adds a weight in the precision of the graph, or in float32 if wide."""
-        with np.errstate(over="ignore"):
-            kept = value.astype(np.float32 if wide else self.dtype)
-        if not np.isfinite(kept).all():
-            raise OverflowError(f"{name} has values that {kept.dtype} cannot hold: use --precision fp32")
-        return self.constant(name, kept)
-
-    def integers(self, *values: int) -> str:
-        return self.constant("integers/" + "_".join(map(str, values)), np.array(values, np.int64))
-
-    def scalar(self, value: float) -> str:
-        return self.constant(f"scalar/{value:.6g}", np.array(value, self.dtype))
-
-    def op(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401 (as ONNX has them)
-        """Adds a node; its one output bears its name."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
-        return name
-
-    def cast(self, name: str, x: str, *, wide: bool = False) -> str:
-        from onnx import TensorProto
-
-        return self.op("Cast", name, x, to=TensorProto.FLOAT16 if self.half and not wide else TensorProto.FLOAT)
-
-    def widen(self, x: str) -> str:
-        """The activation x as float32."""
-        return self.cast(f"{x}/float32", x, wide=True) if self.half else x
-
-    def narrow(self, x: str) -> str:
-        """The float32 activation x in the precision of the graph."""
-        return self.cast(f"{x}/float16", x) if self.half else x
+    def __str__(self) -> str:
+        return ",".join(name.replace("_", "-") for name, chosen in asdict(self).items() if chosen)
 
 
 class _Builder:
     """Turns a network's weights into nodes; one instance builds one graph."""
 
-    def __init__(self, network: Network, weights: Weights, precision: Precision) -> None:
-        self.network, self.weights = network, weights
-        self.graph = _Graph(precision)
+    def __init__(self, network: Network, weights: Weights, precision: Precision, form: Form) -> None:
+        self.network, self.weights, self.form = network, weights, form
+        self.graph = Graph(precision)
 
     def dense(self, x: str, name: str, scale: float = 1.0, *, wide: bool = False) -> str:
         """X times the weights of a linear layer, plus its bias, both times scale; wide computes in float32."""
@@ -118,11 +94,11 @@ class _Builder:
         return graph.op("Add", f"{name}/add", graph.op("MatMul", f"{name}/matmul", x, weight), bias)
 
     def normalized(self, x: str, name: str) -> str:
-        graph = self.graph
-        affine = [graph.weight(key, self.weights[key], wide=True) for key in (f"{name}.weight", f"{name}.bias")]
-        epsilon = self.network.epsilon
-        wide = graph.op("LayerNormalization", f"{name}/norm", graph.widen(x), *affine, axis=-1, epsilon=epsilon)
-        return graph.narrow(wide)
+        graph, wide, epsilon = self.graph, not self.form.half_norm, self.network.epsilon
+        affine = [graph.weight(key, self.weights[key], wide=wide) for key in (f"{name}.weight", f"{name}.bias")]
+        x = graph.widen(x) if wide else x
+        x = graph.op("LayerNormalization", f"{name}/norm", x, *affine, axis=-1, epsilon=epsilon, stash_type=1)
+        return graph.narrow(x) if wide else x
 
     def activated(self, x: str, name: str) -> str:
         """Relu, or GELU exactly (Erf) or by its tanh approximation (Hendrycks and Gimpel, 2016)."""
@@ -168,23 +144,44 @@ class _Builder:
         padded = op("Sub", "mask/padded", graph.scalar(1.0), valid)
         return op("Unsqueeze", "mask/keys", op("Mul", "mask/added", padded, graph.scalar(MASKED)), graph.integers(1, 2))
 
+    def projections(self, queries: str, x: str, name: str) -> tuple[str, ...]:
+        """Query, scaled by the root of a head's width, key and value: (batch, rows, hidden) each."""
+        hidden = self.network.hidden
+        scales = (1 / math.sqrt(hidden // self.network.heads), 1.0, 1.0)
+        if not self.form.joined_qkv:
+            rows = (queries, x, x)
+            return tuple(self.dense(r, f"{name}.{p}", s) for r, p, s in zip(rows, PARTS, scales, strict=True))
+        apart = () if queries == x else PARTS[:1]  # the last layer of some heads asks for the first token alone
+        joined = self.joined(x, name, {p: s for p, s in zip(PARTS, scales, strict=True) if p not in apart})
+        return (*(self.dense(queries, f"{name}.{p}", scales[0]) for p in apart), *joined)
+
+    def joined(self, x: str, name: str, scales: Mapping[str, float]) -> Iterator[str]:
+        """Several linear layers of the same rows as one product, and a slice of it each."""
+        graph, hidden = self.graph, self.network.hidden
+        both = {kind: [self.weights[f"{name}.{p}.{kind}"] * np.float32(s) for p, s in scales.items()] for kind in KINDS}
+        weight = graph.weight(f"{name}.joined.weight", np.concatenate(both["weight"]).T)
+        bias = graph.weight(f"{name}.joined.bias", np.concatenate(both["bias"]))
+        rows = graph.op("Add", f"{name}.joined/add", graph.op("MatMul", f"{name}.joined/matmul", x, weight), bias)
+        for i, part in enumerate(scales):
+            ends = map(graph.integers, (i * hidden, (i + 1) * hidden, 2))
+            yield graph.op("Slice", f"{name}.{part}/slice", rows, *ends)
+
     def attention(self, queries: str, x: str, mask: str, name: str) -> str:
         """Multi-head attention of the rows of queries over those of x; both (batch, rows, hidden)."""
         graph, op, heads = self.graph, self.graph.op, self.network.heads
         width = self.network.hidden // heads
         split = graph.integers(0, 0, heads, width)
 
-        def headed(rows: str, part: str, order: list[int], scale: float = 1.0) -> str:
-            rows = self.dense(rows, f"{name}.self.{part}", scale)
+        def headed(rows: str, part: str, order: list[int]) -> str:
             return op("Transpose", f"{name}/{part}", op("Reshape", f"{name}/{part}/split", rows, split), perm=order)
 
-        query = headed(queries, "query", [0, 2, 1, 3], 1 / math.sqrt(width))
-        key = headed(x, "key", [0, 2, 3, 1])
-        value = headed(x, "value", [0, 2, 1, 3])
+        rows = self.projections(queries, x, f"{name}.self")
+        orders = ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])
+        query, key, value = (headed(r, part, order) for r, part, order in zip(rows, PARTS, orders, strict=True))
         scores = op("Add", f"{name}/masked", op("MatMul", f"{name}/scores", query, key), mask)
         context = op("MatMul", f"{name}/context", op("Softmax", f"{name}/softmax", scores, axis=-1), value)
-        rows = op("Transpose", f"{name}/rows", context, perm=[0, 2, 1, 3])
-        joined = op("Reshape", f"{name}/joined", rows, graph.integers(0, 0, self.network.hidden))
+        turned = op("Transpose", f"{name}/rows", context, perm=[0, 2, 1, 3])
+        joined = op("Reshape", f"{name}/joined", turned, graph.integers(0, 0, self.network.hidden))
         return self.dense(joined, f"{name}.output.dense")
 
     def layer(self, x: str, mask: str, name: str, *, first_only: bool) -> str:
@@ -216,7 +213,7 @@ class _Builder:
         return op("Reshape", "score", self.dense(pooled, outer, wide=True), graph.integers(-1))
 
 
-def onnx_from_weights(network: Network, weights: Weights, precision: Precision) -> bytes:
+def onnx_from_weights(network: Network, weights: Weights, precision: Precision, form: Form) -> bytes:
     """The network as a serialized ONNX model; the same weights give the same bytes.
 
     Inputs are int32, (batch, length), both dynamic, padded on the right: input_ids, attention_mask with at least one
@@ -228,7 +225,7 @@ def onnx_from_weights(network: Network, weights: Weights, precision: Precision) 
     """
     from onnx import TensorProto, helper
 
-    builder = _Builder(network, weights, precision)
+    builder = _Builder(network, weights, precision, form)
     x, mask = builder.embeddings(), builder.mask()
     for i in range(network.layers):
         first_only = i == network.layers - 1 and network.head != "mean"

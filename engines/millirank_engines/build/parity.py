@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank_engines.artifact import Check
 from millirank_engines.base import Engine, EngineError, Profile, Tensors
+from millirank_engines.figures import Check
 from millirank_engines.model import ModelSpec, Task
 from millirank_engines.pack import pack_pairs, pack_sequences
 
 PARITY = "parity.safetensors"
-# metric: (bound, whether the value must be at least that), by task and precision
+# metric: (bound, whether the value must be at least that), by task and arithmetic
 _BOUNDS: dict[tuple[Task, str], dict[str, tuple[float, bool]]] = {
     ("embed", "fp32"): {"cosine_p1": (0.99999, True), "max_abs_error": (1e-4, False)},
     ("embed", "fp16"): {"cosine_p1": (0.9999, True), "max_abs_error": (2e-3, False)},
@@ -29,7 +29,11 @@ _BOUNDS: dict[tuple[Task, str], dict[str, tuple[float, bool]]] = {
     ("rerank", "fp32"): {"max_abs_error": (1e-4, False), "kendall_tau": (0.999, True)},
     ("rerank", "fp16"): {"max_error_in_sd": (0.02, False), "kendall_tau": (0.99, True)},
     ("rerank", "bf16"): {"max_error_in_sd": (0.25, False), "kendall_tau": (0.95, True)},
+    ("embed", "half"): {"cosine_p1": (0.9995, True), "max_abs_error": (1e-2, False)},
+    ("rerank", "half"): {"max_error_in_sd": (0.1, False), "kendall_tau": (0.97, True)},
 }
+_TOP = 10  # of a ranking
+_OVERLAP = {"fp32": 0.999, "fp16": 0.99, "bf16": 0.9, "half": 0.97}  # of the first _TOP, the mean over rankings
 _EVALUATOR_BOUND = 1e-4
 _EVALUATOR_ROWS = 2
 
@@ -127,8 +131,13 @@ def read_cases(path: Path, profiles: Sequence[Profile]) -> list[Case]:
     return cases
 
 
+def arithmetic(backend: str, precision: str) -> str:
+    """What decides how far an engine may be off: OpenVINO only stores float16, a GPU computes in it, which is half."""
+    return "half" if precision == "fp16" and backend != "openvino" else precision
+
+
 def parity(engine: Engine, cases: Sequence[Case], task: Task, precision: str) -> tuple[Check, ...]:
-    """Holds the engine to the reference on every case."""
+    """Holds the engine to the reference on every case; precision is what arithmetic says."""
     got = [engine.infer(case.feeds)[output_name(task)] for case in cases]
     error = np.concatenate([np.abs(g - case.reference).ravel() for g, case in zip(got, cases, strict=True)])
     truth = np.concatenate([case.reference for case in cases])
@@ -141,6 +150,22 @@ def parity(engine: Engine, cases: Sequence[Case], task: Task, precision: str) ->
         values["kendall_tau"] = kendall_tau([(g, case.reference) for g, case in zip(got, cases, strict=True)])
     bounds = _BOUNDS[task, precision]
     return tuple(Check(metric, values[metric], *bound) for metric, bound in bounds.items())
+
+
+def rankings_agree(engine: Engine, cases: Sequence[Case], task: Task, precision: str) -> tuple[Check, ...]:
+    """How much of a ranking's first ten the engine and the reference share; nothing where no case ranks more.
+
+    A reranker's case is one ranking by score; an encoder's ranks all its other texts by their closeness to the first.
+    """
+    shares = []
+    for case in cases:
+        got = engine.infer(case.feeds)[output_name(task)]
+        ours, truth = (x[1:] @ x[0] if task == "embed" else x for x in (got, case.reference))
+        if len(truth) > _TOP:
+            tops = [set(np.argsort(-x, kind="stable")[:_TOP].tolist()) for x in (ours, truth)]
+            shares.append(len(tops[0] & tops[1]) / _TOP)
+    name = f"top{_TOP}_overlap"
+    return (Check(name, float(np.mean(shares)), _OVERLAP[precision], at_least=True),) if shares else ()
 
 
 def kendall_tau(rankings: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:

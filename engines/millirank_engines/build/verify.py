@@ -1,75 +1,89 @@
-"""Holds a sealed artifact to its sealed reference, on the machine at hand, and times it."""
+"""Holds a sealed artifact to what was sealed with it, on the machine at hand: the test of any change of version."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from millirank_engines.artifact import Check
-from millirank_engines.base import Engine, Profile
+from millirank_engines.artifact import Manifest, seal
+from millirank_engines.base import EngineError, Profile
+from millirank_engines.figures import Check, Latency
 from millirank_engines.load import open_engine
 
-from .parity import PARITY, Case, parity, read_cases
+from .parity import PARITY, arithmetic, parity, rankings_agree, read_cases
+from .place import building, move_into_place
+from .timing import latencies
 
-
-@dataclass(frozen=True)
-class Latency:
-    """One profile's inference, its calls interleaved with those of the others."""
-
-    profile: Profile
-    p50: float  # ms
-    p99: float  # ms
-    calls: int
+SLOWDOWN = 1.25  # of the median, against the sealed one
 
 
 @dataclass(frozen=True)
 class Report:
     """What verify found."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...]  # parity with the FP32 reference, and agreement of rankings
     latencies: tuple[Latency, ...]
+    slowdowns: tuple[tuple[Profile, Check], ...]  # against the sealed latencies, where there are any
+    sealed: bool  # whether these are the artifact's own figures from now on
 
     @property
     def passed(self) -> bool:
         """Whether every check is within its bound."""
-        return all(check.passed for check in self.checks)
+        return all(check.passed for check in self.checks) and all(check.passed for _, check in self.slowdowns)
 
 
-def latencies(engine: Engine, cases: Sequence[Case], *, seconds: float) -> tuple[Latency, ...]:
-    """Times all profiles in a shuffled order, at least five rounds, for about that many seconds."""
-    rng = np.random.default_rng(0)
-    times: dict[Profile, list[float]] = {case.profile: [] for case in cases}
-    for case in cases:
-        engine.infer(case.feeds)
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < 5 or time.perf_counter() < end:  # noqa: PLR2004 - said above
-        for index in rng.permutation(len(cases)):
-            begin = time.perf_counter()
-            engine.infer(cases[index].feeds)
-            times[cases[index].profile].append((time.perf_counter() - begin) * 1e3)
-        rounds += 1
-    return tuple(
-        Latency(p, float(np.quantile(t, 0.5)), float(np.quantile(t, 0.99)), rounds) for p, t in sorted(times.items())
-    )
-
-
-def verify_engine(path: Path, *, seconds: float = 5.0) -> Report:
+def verify_engine(path: Path, *, seconds: float = 5.0, max_slowdown: float = SLOWDOWN) -> Report:
     """Loads a sealed artifact, holds it to its sealed reference again, here, and times it.
+
+    An artifact that was built where it could not run is sealed anew with what is found, if that is within its bounds;
+    until then it does not serve.
 
     Args:
         path: the artifact's folder.
         seconds: about how long to time.
+        max_slowdown: how many times as long as sealed a profile's median may take.
 
     Raises:
         ArtifactRefused: if it may not be loaded.
+        EngineError: if its figures are to be sealed and its folder cannot be replaced.
     """
-    loaded = open_engine(path)
+    loaded = open_engine(path, unverified=True)
     manifest = loaded.manifest
     cases = read_cases(path / PARITY, manifest.profiles)
+    task, half = manifest.model.task, arithmetic(manifest.backend, manifest.precision)
     try:
-        checks = parity(loaded.engine, cases, manifest.model.task, manifest.precision)
-        return Report(checks, latencies(loaded.engine, cases, seconds=seconds))
+        checks = parity(loaded.engine, cases, task, half)
+        agreement = rankings_agree(loaded.engine, cases, task, half)
+        timed = latencies(loaded.engine, cases, seconds=seconds)
     finally:
         loaded.engine.close()
+    report = Report((*checks, *agreement), timed, slowdowns(timed, manifest.latencies, max_slowdown), sealed=False)
+    if manifest.verified or not report.passed:
+        return report
+    reseal(path, replace(manifest, parity=checks, latencies=timed))
+    return replace(report, sealed=True)
+
+
+def slowdowns(timed: Sequence[Latency], sealed: Sequence[Latency], bound: float) -> tuple[tuple[Profile, Check], ...]:
+    """How many times as long as sealed each profile's median took; nothing for a profile without a sealed one."""
+    before = {one.profile: one.p50 for one in sealed}
+    return tuple(
+        (one.profile, Check("slowdown", one.p50 / before[one.profile], bound)) for one in timed if one.profile in before
+    )
+
+
+def reseal(path: Path, manifest: Manifest) -> None:
+    """Replaces an artifact by the same files under another manifest, at once.
+
+    Raises:
+        EngineError: if its folder cannot be replaced.
+    """
+    try:
+        with building(path) as folder:
+            for name in manifest.files:
+                (folder / name).hardlink_to(path / name)
+            seal(folder, manifest)
+            move_into_place(folder, path)
+    except OSError as error:
+        raise EngineError(
+            f"{path} passed, but cannot be sealed ({error.strerror}): let this user write to {path.parent}, and verify"
+        ) from error

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from millirank_engines import Check, Manifest, Profile, read_manifest
@@ -21,45 +22,78 @@ class TaskName(StrEnum):
     rerank = "rerank"
 
 
-def profiles_of(text: str) -> tuple[Profile, ...]:
-    """Profiles from the way they are written: 1x8,1x16,50x32.
+def profiles_of(text: str) -> tuple[Profile, ...] | Path:
+    """Profiles from the way they are written, 1x8,1x16,50x32, or the file that declares them.
 
     Raises:
-        EngineError: if one is written in another way.
+        EngineError: if one is written in another way, and no file has that name.
     """
+    if text.endswith(".toml") or Path(text).is_file():
+        return Path(text)
     return tuple(parse_profile(part) for part in text.split(",") if part.strip())
 
 
 @app.command()
-def build(
+def build(  # noqa: PLR0913 - the options of a build
+    *,
     model: Annotated[str, typer.Option(help="A Hugging Face folder, a hub id, or an installed model's name.")],
     task: Annotated[TaskName, typer.Option(help="What the model does.")],
     out: Annotated[Path, typer.Option(help="The artifact's folder; replaced when the build is done.")],
-    backend: Annotated[str, typer.Option(help="What runs it.")] = "openvino",
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16. Default: what suits this CPU.")] = None,
-    profiles: Annotated[str | None, typer.Option(help="Shapes, batch x length: 1x8,1x16,50x32.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build even if nothing changed.")] = False,  # noqa: FBT002 - a flag
+    backend: Annotated[str, typer.Option(help="What runs it: openvino, tensorrt or tensorrt-rtx.")] = "openvino",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or bf16. Default: what suits this CPU; fp16 for TensorRT.")
+    ] = None,
+    profiles: Annotated[
+        str | None, typer.Option(help="Shapes, batch x length: 1x8,1x16,50x32; or a profiles.toml.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build even if nothing changed.")] = False,
+    workspace: Annotated[float | None, typer.Option(help="TensorRT: GiB that a kernel may use. Default: 4.")] = None,
+    level: Annotated[int | None, typer.Option(help="TensorRT: how long it searches, 0 to 5. Default: 3.")] = None,
+    aux_streams: Annotated[int | None, typer.Option(help="TensorRT: streams beside the main one, at most.")] = None,
+    version_compatible: Annotated[
+        bool | None, typer.Option("--version-compatible", help="TensorRT: for later runtimes and the lean one, too.")
+    ] = None,
+    compute_capability: Annotated[
+        str | None, typer.Option(help="TensorRT-RTX: the GPUs to build for, such as 8.6,8.9. Default: this one.")
+    ] = None,
+    graph: Annotated[
+        str | None, typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv, or plain.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="TensorRT: a baseline.toml of your own, which names what belongs together.")
+    ] = None,
 ) -> None:
-    """Build an engine for this machine; does nothing if an artifact of the same things is there."""
+    """Build an engine; does nothing if an artifact of the same things is there."""
+    from millirank_engines.build.backend import backend_of
     from millirank_engines.build.compile import build_engine
 
+    given: dict[str, object] = {
+        "workspace": workspace,
+        "level": level,
+        "aux_streams": aux_streams,
+        "version_compatible": version_compatible,
+        "compute_capability": compute_capability,
+        "graph": graph,
+        "baseline": baseline,
+    }
     console = Console()
-    shapes = profiles_of(profiles) if profiles else None
     with console.status("") as status:
         artifact = build_engine(
             model,
             out,
             task=task.value,
-            backend=backend,
+            backend=backend_of(backend, {name: value for name, value in given.items() if value is not None}),
             precision=precision,
-            profiles=shapes,
+            profiles=profiles_of(profiles) if profiles else None,
             force=force,
-            progress=status.update,
+            progress=lambda line: status.update(escape(line)),
         )
     manifest = artifact.manifest
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")
-    if not artifact.reused:
+    if not manifest.verified:
+        console.print(f"it is unverified and does not serve yet: run `millirank engine verify {out}` on its GPU")
+    elif not artifact.reused:
         console.print(_checks(manifest.parity))
 
 
@@ -67,19 +101,30 @@ def build(
 def verify(
     folder: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     seconds: Annotated[float, typer.Option(help="About how long to time it.")] = 5.0,
+    max_slowdown: Annotated[
+        float, typer.Option(help="How many times as long as sealed a profile's median may take.")
+    ] = 1.25,
 ) -> None:
-    """Hold an artifact to its FP32 reference on this machine, and time it; exit 1 if it is outside its tolerance."""
+    """Hold an artifact to its FP32 reference and its sealed latencies on this machine; exit 1 if it is outside."""
     from millirank_engines.build.verify import verify_engine
 
-    report = verify_engine(folder, seconds=seconds)
+    report = verify_engine(folder, seconds=seconds, max_slowdown=max_slowdown)
     console = Console()
     console.print(_checks(report.checks))
-    table = Table("profile", "p50 ms", "p99 ms", "calls")
+    slower = dict(report.slowdowns)
+    table = Table("profile", "p50 ms", "p99 ms", "calls", "against sealed", "")
     for one in report.latencies:
-        table.add_row(str(one.profile), f"{one.p50:.2f}", f"{one.p99:.2f}", str(one.calls))
+        check = slower.get(one.profile)
+        verdict = (f"{check.value:.2f}", "ok" if check.passed else "FAILED") if check else ("", "")
+        table.add_row(str(one.profile), f"{one.p50:.2f}", f"{one.p99:.2f}", str(one.calls), *verdict)
     console.print(table)
-    if not report.passed:
+    if report.sealed:
+        console.print(f"{folder} passed for the first time: sealed with these figures, it serves from now on")
+    if all(check.passed for check in report.checks) and not report.passed:
+        console.print(f"{folder} is slower than when it was sealed: see what else uses the device, or build it again")
+    elif not report.passed:
         console.print(f"{folder} is outside its tolerance: build it again, if need be with `--precision fp32`")
+    if not report.passed:
         raise typer.Exit(1)
 
 
@@ -104,6 +149,9 @@ def _facts(manifest: Manifest) -> Table:
     table.add_row("profiles", " ".join(map(str, manifest.profiles)))
     table.add_row("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
     table.add_row("device", f"{device.name} ({device.machine}): {' '.join(device.features)}")
+    if manifest.baseline:
+        table.add_row("baseline", ", ".join(f"{name} {value}" for name, value in manifest.baseline.items()))
+    table.add_row("verified", "yes" if manifest.verified else "no: `millirank engine verify` it where it is to run")
     table.add_row("inputs", "\n".join(f"{name} {sha[:16]}" for name, sha in manifest.inputs.items()))
     table.add_row("created", manifest.created)
     table.add_row("key", manifest.key)

@@ -1,0 +1,81 @@
+"""What differs between the runtimes that an engine is built for; keys, references, parity and seals do not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from millirank_engines.artifact import Manifest
+from millirank_engines.base import BackendUnavailable, Engine, EngineError
+from millirank_engines.device import Device
+from millirank_engines.model import ModelSpec
+from millirank_engines.trtmodule import BACKENDS
+
+from .graph import Form
+from .nodes import Precision
+from .profiles import Profiles
+from .progress import Progress
+
+
+class Backend(Protocol):
+    """One runtime, with the options of its build, on this machine."""
+
+    name: str
+    precisions: tuple[str, ...]  # the first is what suits best here
+    libraries: tuple[str, ...]  # distributions whose versions the artifact depends on
+    recipe: tuple[str, ...]  # modules of this folder that it depends on, besides those that all share
+    form: Form  # of the graph that it reads
+
+    @property
+    def device(self) -> Device:
+        """What it builds for."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions that no distribution tells."""
+
+    @property
+    def baseline(self) -> Mapping[str, str]:
+        """What the artifact is bound to; see baseline.py."""
+
+    def options(self) -> Mapping[str, Any]:
+        """What its result depends on besides the model and the profiles, as plain data."""
+
+    def arguments(self) -> list[str]:
+        """The options as `millirank engine build` takes them."""
+
+    def types(self, precision: str) -> Precision:
+        """The types of the graph that it compiles."""
+
+    def profiles(self, model: ModelSpec, asked: Profiles | None) -> Profiles:
+        """What it builds for, where that is asked for, and by default."""
+
+    def compile(self, onnx: Path, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
+        """Writes what the runtime needs to the folder; out is where that will lie."""
+
+    def engine(self, folder: Path, manifest: Manifest) -> Engine | None:
+        """What it compiled, ready to run; None where this machine cannot run it."""
+
+
+def backend_of(name: str, options: Mapping[str, object] | None = None) -> Backend:
+    """A backend for this machine.
+
+    Args:
+        name: openvino, tensorrt or tensorrt-rtx.
+        options: of its build, by the names of `millirank engine build`; those that are left out have their defaults.
+
+    Raises:
+        BackendUnavailable: if there is none of that name, or it cannot build here.
+        EngineError: if it has no such option, a value is wrong, or this machine is outside the baseline.
+    """
+    if name == "openvino":
+        if options:
+            words = ", ".join(f"--{option.replace('_', '-')}" for option in options)
+            raise EngineError(f"{words} are for TensorRT: leave them out, or build with --backend tensorrt")
+        from .openvino import OpenVino
+
+        return OpenVino()
+    if name in BACKENDS:
+        from .tensorrt import tensorrt_from
+
+        return tensorrt_from(name, options or {})
+    raise BackendUnavailable(name, f"this version builds with --backend openvino, {' or '.join(BACKENDS)}")

@@ -6,6 +6,7 @@ from .artifact import Manifest, read_manifest
 from .base import (
     ArtifactRefused,
     BackendUnavailable,
+    DeviceLost,
     Engine,
     EngineError,
     EngineFailed,
@@ -23,6 +24,7 @@ __all__ = [
     "ArtifactRefused",
     "BackendUnavailable",
     "Check",
+    "DeviceLost",
     "Engine",
     "EngineError",
     "EngineFailed",

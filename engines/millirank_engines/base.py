@@ -29,6 +29,10 @@ class EngineFailed(EngineError):
     """An inference that failed in the runtime."""
 
 
+class DeviceLost(EngineError):
+    """A device that answers nothing more in this process: the process must end, a new one may work."""
+
+
 @dataclass(frozen=True, order=True)
 class Profile:
     """One bucket of work: the shape that inputs are padded to."""
@@ -59,6 +63,27 @@ def cheapest_profile(profiles: Sequence[Profile], batch: int, length: int) -> Pr
             f"send less at once or rebuild with `millirank engine build --profiles {batch}x{length}`"
         )
     return min(fitting, key=lambda p: (p.tokens, p.batch))
+
+
+def no_profile(name: str, profiles: Sequence[Profile], shape: tuple[int, ...]) -> EngineError:
+    """The refusal of feeds whose shape is none of an engine's profiles; it has none once it is closed."""
+    asked = "x".join(map(str, shape)) or "of no input_ids"
+    known = ", ".join(map(str, profiles)) or "the engine is closed"
+    return EngineError(f"no profile of {name} has the shape {asked}: {known}")
+
+
+def copy_feeds(feeds: Tensors, memory: Mapping[str, NDArray[np.int32]], shape: tuple[int, ...]) -> None:
+    """Copies the feeds of that shape into the memory of an engine's inputs.
+
+    Raises:
+        EngineError: if an input is missing or has another shape.
+    """
+    for name, place in memory.items():
+        feed = feeds.get(name)
+        if feed is None or feed.shape != shape:
+            got = "missing" if feed is None else feed.shape
+            raise EngineError(f"{name} is {got}: feed it in the shape {shape} of input_ids")
+        place[...] = feed
 
 
 class Engine(Protocol):

@@ -28,7 +28,7 @@ import numpy as np
 import openvino as ov
 
 from . import device
-from .base import EngineError, EngineFailed, Profile, Tensors
+from .base import EngineError, EngineFailed, Profile, Tensors, copy_feeds, no_profile
 from .device import cores, this_cpu
 
 if TYPE_CHECKING:
@@ -146,16 +146,8 @@ class OpenVinoEngine:
         shape = feeds["input_ids"].shape if "input_ids" in feeds else ()
         lane = self._lanes.get(shape)
         if lane is None:
-            raise EngineError(
-                f"no profile of {self.name} has the shape {'x'.join(map(str, shape)) or 'of no input_ids'}: "
-                f"{', '.join(map(str, self.profiles)) or 'the engine is closed'}"
-            )
-        for name, memory in lane.inputs.items():
-            feed = feeds.get(name)
-            if feed is None or feed.shape != shape:
-                got = "missing" if feed is None else feed.shape
-                raise EngineError(f"{name} is {got}: feed it in the shape {shape} of input_ids")
-            memory[...] = feed
+            raise no_profile(self.name, self.profiles, shape)
+        copy_feeds(feeds, lane.inputs, shape)
         try:
             lane.request.infer(share_outputs=True)
         except RuntimeError as error:

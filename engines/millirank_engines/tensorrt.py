@@ -1,0 +1,261 @@
+"""The TensorRT engine: one execution context and one CUDA graph for each bucket, everything allocated at load.
+
+A graph fixes shapes and addresses, and switching the profile of a context takes milliseconds; so each bucket has a
+context of its own, on the narrowest optimization profile that holds it. The contexts of an engine never run together,
+so one block of activations serves them all, and one staging area holds the inputs and outputs of whichever runs. An
+inference is: fill pinned memory, launch the graph (one copy in, the kernels, one copy out), wait, copy the output.
+
+TensorRT 10.6 to 11 and TensorRT-RTX take the same calls, but for the way to say that the memory is ours.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import DeviceLost, EngineError, EngineFailed, Profile, Tensors, copy_feeds, no_profile
+from .cuda import Cuda, CudaError, host_array
+from .trtallocator import counting_allocator
+from .trtplan import REBUILD, narrowest, ranges_of, tensors_of
+
+ALIGNMENT = 256  # bytes: what TensorRT asks of every address
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an engine holds, in bytes; none of it changes after load."""
+
+    activations: int  # on the device, shared by all buckets
+    staging: int  # on the device: inputs and outputs
+    pinned: int  # page-locked, on the host
+    runtime: int  # on the device, by TensorRT itself: weights and what its contexts keep
+    allocations: int  # how often TensorRT has asked for device memory
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """A profile with what runs it; the arrays are pinned memory."""
+
+    profile: Profile
+    context: Any  # tensorrt.IExecutionContext
+    inputs: dict[str, NDArray[np.int32]]
+    output: NDArray[np.float32]
+    span: int  # bytes from the first input's begin to the last one's end
+    executable: int = 0  # the graph, if there is one
+
+
+class TensorRtEngine:
+    """A plan on a GPU, ready to run when it is made."""
+
+    def __init__(
+        self,
+        plan: Path,
+        profiles: Sequence[Profile],
+        precision: str,
+        *,
+        trt: Any,  # noqa: ANN401 - the module has no types
+        logger: Any,  # noqa: ANN401 - as above
+        cuda: Cuda,
+        backend: str = "tensorrt",
+        background: bool = False,
+        graphs: bool = True,
+    ) -> None:
+        """Loads a plan, plans and allocates all memory, and captures a graph for every profile.
+
+        Args:
+            plan: a serialized engine.
+            profiles: the shapes that infer will take; each must lie in one of the plan's optimization profiles.
+            precision: of its networks' types, for the name.
+            trt: the TensorRT module, from trt_module.
+            logger: its logger in this process, from trt_logger.
+            cuda: the device.
+            backend: tensorrt or tensorrt-rtx.
+            background: whether its kernels let those of other engines go first.
+            graphs: whether inferences replay graphs; without, they are slower: for comparison.
+
+        Raises:
+            EngineError: if a profile lies in no optimization profile, or the plan has other inputs or outputs.
+            EngineFailed: if TensorRT cannot load the plan or a graph cannot be captured; the message has the reason.
+            DeviceLost: if the device is.
+        """
+        self.name = f"{backend}/{precision}"
+        self.profiles = tuple(sorted(profiles))
+        self.graph_nodes: dict[Profile, Mapping[str, int]] = {}  # of each graph: how many kernels, copies, …
+        self._trt, self._cuda, self._rtx = trt, cuda, backend == "tensorrt-rtx"
+        self._logger, self._allocator = logger, counting_allocator(trt, cuda)
+        self._buckets: dict[tuple[int, ...], _Bucket] = {}
+        self._opened = ExitStack()
+        self._lost = False
+        try:
+            self._load(plan, urgent=not background, graphs=graphs)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def memory(self) -> Memory:
+        """What it holds now."""
+        return Memory(self._activations, self._staging, self._pinned, self._allocator.live, self._allocator.calls)
+
+    def _load(self, plan: Path, *, urgent: bool, graphs: bool) -> None:
+        cuda, opened = self._cuda, self._opened
+        self._stream = cuda.stream(urgent=urgent)
+        opened.callback(cuda.destroy_stream, self._stream)
+        self._runtime = self._trt.Runtime(self._logger)
+        self._runtime.gpu_allocator = self._allocator
+        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        if self._engine is None:
+            raise EngineFailed(f"TensorRT cannot load {plan}: {self._said()}: {REBUILD} on this machine")
+        opened.callback(self._forget)
+        self._inputs, self._output = tensors_of(self._engine, self._trt)
+        ranges = ranges_of(self._engine)
+        numbers = {profile: narrowest(ranges, profile) for profile in self.profiles}
+        contexts = {profile: self._context(profile, number) for profile, number in numbers.items()}
+        self._plan_memory(contexts, set(numbers.values()))
+        for profile, context in contexts.items():
+            bucket = self._buckets[profile.batch, profile.length] = self._bucket(profile, context)
+            self._warm(bucket, graphs=graphs)
+
+    def _forget(self) -> None:
+        """Lets go of TensorRT's objects, contexts first."""
+        self._buckets = {}
+        del self._engine, self._runtime
+
+    def _context(self, profile: Profile, number: int) -> Any:  # noqa: ANN401 - an IExecutionContext
+        """A context on an optimization profile, with the bucket's shapes, but no memory yet."""
+        trt, ours = self._trt, self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        strategy = ours
+        if self._rtx:  # it compiles for the shape at once, not beside the first inferences
+            strategy = self._engine.create_runtime_config()
+            strategy.set_execution_context_allocation_strategy(ours)
+            strategy.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        context = self._engine.create_execution_context(strategy)
+        if context is None:
+            raise EngineFailed(f"TensorRT makes no context for {profile}: {self._said()}")
+        self._must(context.set_optimization_profile_async(number, self._stream), profile)
+        self._cuda.synchronize(self._stream)
+        for name in self._inputs:
+            self._must(context.set_input_shape(name, (profile.batch, profile.length)), profile)
+        return context
+
+    def _plan_memory(self, contexts: Mapping[Profile, Any], numbers: set[int]) -> None:
+        """Allocates once what all buckets share: activations and staging on the device, staging in pinned memory."""
+        cuda, inputs = self._cuda, len(self._inputs)
+        self._activations = max(map(self._engine.get_device_memory_size_for_profile_v2, numbers))
+        self._input_room = max(inputs * _aligned(4 * profile.tokens) for profile in contexts)
+        outputs = [tuple(context.get_tensor_shape(self._output)) for context in contexts.values()]
+        self._staging = self._pinned = self._input_room + max(_aligned(4 * int(np.prod(shape))) for shape in outputs)
+        begin = _aligned(self._activations)
+        self._activation_address = cuda.allocate(begin + self._staging)
+        self._opened.callback(cuda.free, self._activation_address)
+        self._device = self._activation_address + begin
+        self._host = cuda.allocate_pinned(self._pinned)
+        self._opened.callback(cuda.free_pinned, self._host)
+
+    def _bucket(self, profile: Profile, context: Any) -> _Bucket:  # noqa: ANN401 - an IExecutionContext
+        """Gives a context its addresses."""
+        shape, step = (profile.batch, profile.length), _aligned(4 * profile.tokens)
+        context.set_device_memory(self._activation_address, self._activations)
+        inputs: dict[str, NDArray[np.int32]] = {}
+        for place, name in enumerate(self._inputs):
+            self._must(context.set_tensor_address(name, self._device + place * step), profile)
+            inputs[name] = host_array(self._host + place * step, shape, np.int32)
+            inputs[name][...] = 1  # a valid row, whatever the memory held
+        self._must(context.set_tensor_address(self._output, self._device + self._input_room), profile)
+        output = host_array(self._host + self._input_room, tuple(context.get_tensor_shape(self._output)), np.float32)
+        return _Bucket(profile, context, inputs, output, (len(inputs) - 1) * step + 4 * profile.tokens)
+
+    def _warm(self, bucket: _Bucket, *, graphs: bool) -> None:
+        """Runs a bucket once, so that TensorRT allocates and loads what it needs, then captures and replays it."""
+        cuda, stream = self._cuda, self._stream
+        self._enqueue(bucket)
+        cuda.synchronize(stream)
+        if not graphs:
+            return
+        try:
+            graph = self._recorded(bucket)
+            self._opened.callback(cuda.destroy_graph, graph)
+            self.graph_nodes[bucket.profile] = cuda.node_kinds(graph)
+            bucket.executable = cuda.instantiate(graph)
+        except EngineFailed as error:
+            raise EngineFailed(f"{bucket.profile} of {self.name} cannot become a CUDA graph: {error}") from error
+        self._opened.callback(cuda.destroy_executable, bucket.executable)
+        cuda.launch(bucket.executable, stream)  # uploads it
+        cuda.synchronize(stream)
+
+    def _recorded(self, bucket: _Bucket) -> int:
+        """The graph of a bucket's work."""
+        cuda, stream = self._cuda, self._stream
+        cuda.begin_capture(stream)
+        try:
+            self._enqueue(bucket)
+        except EngineFailed:
+            with suppress(CudaError):  # the capture is spoilt, too
+                cuda.destroy_graph(cuda.end_capture(stream))
+            raise
+        return cuda.end_capture(stream)
+
+    def _enqueue(self, bucket: _Bucket) -> None:
+        cuda, stream = self._cuda, self._stream
+        cuda.copy_in(self._device, self._host, bucket.span, stream)
+        if not bucket.context.execute_async_v3(stream):
+            said = self._said()
+            with suppress(CudaError):  # TensorRT hides what CUDA told it; a lost device would say so again
+                cuda.synchronize(stream)
+            raise EngineFailed(f"TensorRT cannot run {bucket.profile}: {said}")
+        at = self._input_room
+        cuda.copy_out(self._host + at, self._device + at, bucket.output.nbytes, stream)
+
+    def _said(self) -> str:
+        """The errors that TensorRT has logged."""
+        return "; ".join(" ".join(error.split()) for error in self._logger.taken()) or "it gave no reason"
+
+    def _must(self, done: bool, profile: Profile) -> None:  # noqa: FBT001 - what TensorRT returns
+        if not done:
+            raise EngineFailed(f"TensorRT refuses {profile} of {self.name}: {self._said()}: {REBUILD}")
+
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Runs the model once; see Engine. Copies the feeds, returns arrays that are the caller's, releases the GIL.
+
+        Raises:
+            EngineError: if no profile has that shape.
+            EngineFailed: if the runtime failed.
+            DeviceLost: if no inference will work any more in this process.
+        """
+        shape = feeds["input_ids"].shape if "input_ids" in feeds else ()
+        bucket = self._buckets.get(shape)
+        if bucket is None:
+            raise no_profile(self.name, self.profiles, shape)
+        copy_feeds(feeds, bucket.inputs, shape)
+        try:
+            if bucket.executable:
+                self._cuda.launch(bucket.executable, self._stream)
+            else:
+                self._enqueue(bucket)
+            self._cuda.synchronize(self._stream)
+        except DeviceLost:
+            self._lost = True
+            raise
+        return {self._output: bucket.output.copy()}
+
+    def close(self) -> None:
+        """Frees the device; what a lost device held ends with the process."""
+        self.profiles = ()
+        if self._lost:
+            self._buckets = {}
+            self._opened.pop_all()
+            return
+        try:
+            self._opened.close()
+        except EngineError as error:  # all the others were freed
+            log.warning("%s could not free everything: %s", self.name, error)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

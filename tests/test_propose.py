@@ -1,6 +1,6 @@
-import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from millirank.costs import CostTable
 from millirank_engines import EngineError, Profile
 from millirank_engines.build.demand import Demand, drawn_together, whole
-from millirank_engines.build.propose import Proposal, propose, toml_of
+from millirank_engines.build.profiles import read_profiles, refuse_uncovered
+from millirank_engines.build.propose import padded_tokens, propose
 
 DEMANDS = st.lists(
     st.builds(
@@ -71,11 +72,11 @@ def brute(demands: Sequence[Demand], most: int, holds: Profile, step: int) -> fl
 def test_nothing_is_cheaper_than_the_proposal(demands: list[Demand], most: int) -> None:
     holds = Profile(4, 12)
     made = propose(demands, most, holds=holds, step=4)
-    assert len(made.buckets) <= most
+    assert len(made.profiles.buckets) <= most
     assert made.padded == pytest.approx(brute(demands, most, holds, 4))
     assert sum(made.share.values()) == pytest.approx(1)
     assert made.valid == sum(d.weight * sum(d.lengths) for d in demands)
-    assert any(b.batch >= holds.batch and b.length >= holds.length for b in made.buckets)
+    assert any(b.batch >= holds.batch and b.length >= holds.length for b in made.profiles.buckets)
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,49 +85,44 @@ def test_the_planner_that_serves_pays_at_most_that(demands: list[Demand], most: 
     import numpy as np
 
     made = propose(demands, most, holds=Profile(4, 12), ranges=ranges, step=1)
-    table = CostTable({bucket: float(bucket.tokens) for bucket in made.buckets})
+    table = CostTable({bucket: float(bucket.tokens) for bucket in made.profiles.buckets})
     paid = sum(d.weight * sum(c.profile.tokens for c in table.plan(np.array(d.lengths))) for d in demands)
     assert made.valid <= paid <= made.padded + 1e-9
-    assert 1 <= len(made.ranges) <= ranges
-    for bucket in made.buckets:
-        assert any(
-            r.low.batch <= bucket.batch <= r.high.batch and r.low.length <= bucket.length <= r.high.length
-            for r in made.ranges
-        )
-    for one in made.ranges:
-        assert one.best in made.buckets
-        assert one.low.batch <= one.best.batch <= one.high.batch
-        assert one.low.length <= one.best.length <= one.high.length
+    assert made.valid <= padded_tokens(demands, made.profiles.buckets) <= made.padded + 1e-9
+    assert 1 <= len(made.profiles.optimization) <= ranges
+    refuse_uncovered(made.profiles)
+    assert all(Profile(one.batch.opt, one.length.opt) in made.profiles.buckets for one in made.profiles.optimization)
 
 
 def test_more_buckets_never_cost_more_and_useless_ones_are_left_out() -> None:
     demands = [Demand((n, n + 3), 1.0) for n in range(1, 20)]
     costs = [propose(demands, n, holds=Profile(2, 24)).padded for n in range(1, 9)]
     assert costs == sorted(costs, reverse=True)
-    assert len(propose([Demand((24, 24))], 9, holds=Profile(2, 24)).buckets) == 1
+    assert len(propose([Demand((24, 24))], 9, holds=Profile(2, 24)).profiles.buckets) == 1
 
 
 def test_a_greedy_choice_would_be_beaten() -> None:
     demands = [Demand((8,), 10), Demand((16,), 9), Demand((24,), 10), Demand((32,), 1)]
     best_two = propose(demands, 2, holds=Profile(1, 32))
     best_three = propose(demands, 3, holds=Profile(1, 32))
-    assert [b.length for b in best_two.buckets] == [16, 32]
-    assert [b.length for b in best_three.buckets] == [8, 24, 32]
+    assert [b.length for b in best_two.profiles.buckets] == [16, 32]
+    assert [b.length for b in best_three.profiles.buckets] == [8, 24, 32]
     assert (best_two.padded, best_three.padded) == (656, 568)  # 16 kept, the third edge would leave 576
 
 
 def test_edges_are_multiples_of_eight_but_the_last() -> None:
     made = propose([Demand((n,)) for n in range(3, 60)], 20, holds=Profile(1, 59))
-    assert [b.length for b in made.buckets] == [8, 16, 24, 32, 40, 48, 56, 59]
+    assert [b.length for b in made.profiles.buckets] == [8, 16, 24, 32, 40, 48, 56, 59]
 
 
 def test_one_call_a_request_pads_to_its_longest() -> None:
     demands = [Demand((4, 20, 6), 2.0)]
-    assert whole(demands) == [Demand((20, 20, 20), 2.0)]
+    assert whole(demands) == [Demand((20, 20, 20), 2.0, 30)]
     split = propose(demands, 4, holds=Profile(3, 24))
     together = propose(whole(demands), 4, holds=Profile(3, 24))
     assert split.padded == 2 * (2 * 8 + 24)
     assert together.padded == 2 * 3 * 24
+    assert split.valid == together.valid == 2 * 30
 
 
 @given(st.dictionaries(st.integers(1, 9), st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 3))
@@ -139,6 +135,7 @@ def test_the_longest_of_independent_draws_is_counted_exactly(lengths: dict[int, 
     demands = drawn_together(lengths, [batch])
     assert {d.lengths[0]: d.weight for d in demands} == pytest.approx(wanted)
     assert all(d.lengths == (d.lengths[0],) * batch for d in demands)
+    assert sum(d.weight * d.tokens for d in demands) == pytest.approx(sum(map(sum, tuples)) / len(tuples))
 
 
 @pytest.mark.parametrize(
@@ -155,12 +152,21 @@ def test_what_cannot_be_proposed_is_refused(demands: list[Demand], buckets: int,
         propose(demands, buckets, holds=Profile(1, 32))
 
 
-def test_the_proposal_is_written_as_toml() -> None:
-    made: Proposal = propose([Demand((8, 30)), Demand((16,) * 4)], 3, holds=Profile(4, 35), ranges=2)
-    data = tomllib.loads(toml_of({"rerank": made}))
-    assert data["rerank"]["buckets"] == [str(b) for b in made.buckets]
-    profiles = data["rerank"]["profile"]
-    assert len(profiles) == len(made.ranges)
-    for written, one in zip(profiles, made.ranges, strict=True):
-        assert written["batch"] == {"min": one.low.batch, "opt": one.best.batch, "max": one.high.batch}
-        assert written["length"] == {"min": one.low.length, "opt": one.best.length, "max": one.high.length}
+def test_the_proposal_is_read_by_a_build(tmp_path: Path) -> None:
+    made = propose([Demand((8, 30)), Demand((16,) * 4)], 3, holds=Profile(4, 35), ranges=2)
+    (tmp_path / "profiles.toml").write_text(made.profiles.to_toml("rerank"), "utf-8")
+    assert read_profiles(tmp_path / "profiles.toml", "rerank") == made.profiles
+    assert len(made.profiles.optimization) == 2
+
+
+def test_any_buckets_are_priced_and_what_they_do_not_hold_is_cut() -> None:
+    grid = [Profile(batch, length) for batch in (2, 4) for length in (8, 16)]
+    assert padded_tokens([Demand((3, 12, 12), 2.0)], grid) == 2 * (2 * 8 + 2 * 16)
+    assert padded_tokens([Demand((16,) * 9)], grid) == (4 + 4 + 2) * 16
+    assert padded_tokens([Demand((99,))], grid) == 2 * 16  # cut to the longest
+    assert padded_tokens([Demand((5, 5, 5))], [Profile(2, 8), Profile(3, 10)]) == 30
+
+
+def test_work_that_never_comes_does_not_widen_the_profile_of_what_does() -> None:
+    made = propose([Demand((8,)), Demand((8, 8))], 4, holds=Profile(32, 50), ranges=2)
+    assert [str(one) for one in made.profiles.optimization] == ["1…2…2 x 8…8…8", "32…32…32 x 50…50…50"]

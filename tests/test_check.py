@@ -9,13 +9,17 @@ import onnx
 import pytest
 from models import Tiny, edit_json, write_model
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
-from millirank_engines import EngineError
+from millirank.commands.engine import app
+from millirank_engines import BackendUnavailable, EngineError
 from millirank_engines.build.check import Report, Severity, Texts, check_graph, check_model
 from millirank_engines.build.check import activations as measuring
 from millirank_engines.build.check.operators import PARSED, PARSED_LATER
 from millirank_engines.build.check.view import GraphView
 from millirank_engines.build.export import export_model
+from millirank_engines.build.graph import Form
+from millirank_engines.trtmodule import trt_logger, trt_module
 
 F, I64, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 TEXTS = Texts(
@@ -85,10 +89,12 @@ def test_our_own_graphs_are_clean(tmp_path: Path) -> None:
             assert not report.findings, said(report)
             assert report.facts["normalization"] == "post-LN"
             assert "2 attention blocks" in report.facts["graph"]
-            half = export_model(str(source), tmp_path / "half", task=tiny.task, precision="fp16")
-            report = check_graph(onnx.load(half.folder / "model.onnx"), 59)
-            assert not report.findings, said(report)
-            assert report.facts["normalization"] == "post-LN"
+            for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)):
+                half = export_model(str(source), tmp_path / "half", task=tiny.task, precision="fp16", form=form)
+                report = check_graph(onnx.load(half.folder / "model.onnx"), 59)
+                assert not report.findings, said(report)
+                assert report.facts["normalization"] == "post-LN"
+                assert "2 attention blocks" in report.facts["graph"]
 
 
 def test_fused_attention_and_layer_norm_are_clean() -> None:
@@ -106,6 +112,11 @@ def test_fused_attention_and_layer_norm_are_clean() -> None:
     ("made", "what", "where"),
     [
         (attention(node("Div", "s c", "m"), constants={"c": np.float32(8)}), "the scale stands after", "n/m"),
+        (
+            attention(node("Shape", "q", "size"), node("Cast", "size", "c", to=F), node("Mul", "s c", "m")),
+            "the scale stands after",
+            "n/m",
+        ),
         (attention(axis=2), "not over the last axis", "n/p"),
         (attention(outputs=("y", "p")), "read outside attention", "n/p"),
         (
@@ -489,6 +500,16 @@ def test_the_table_of_operators_is_one_of_onnx() -> None:
     assert not PARSED & PARSED_LATER
 
 
+def test_the_table_of_operators_is_the_parsers_own() -> None:
+    try:
+        trt, logger = trt_module("tensorrt-rtx"), trt_logger("tensorrt-rtx")
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
+    parser = trt.OnnxParser(trt.Builder(logger).create_network(0), logger)
+    assert {name for name in PARSED | PARSED_LATER if not parser.supports_operator(name)} == set()
+    assert not parser.supports_operator("Det")
+
+
 def test_constants_of_nodes_are_seen() -> None:
     value = numpy_helper.from_array(np.array([2, 3]), "v")
     view = GraphView(graph([helper.make_node("Constant", [], ["c"], value=value), node("Expand", "x c", "y")]))
@@ -496,6 +517,29 @@ def test_constants_of_nodes_are_seen() -> None:
     assert constant is not None
     assert constant.tolist() == [2, 3]
     assert view.constant("y") is None
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["check", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_the_command_prints_a_table_and_fails_on_what_blocks(tmp_path: Path, tiny_index: Path) -> None:
+    source = write_model(tmp_path / "m", replace(GOOD, task="rerank"))
+    told = run(source)
+    assert "nothing that would hurt was found" in told
+    assert "rerank" in told  # by its architecture
+    told = run(source, "--length", 600, "--catalog", tiny_index, code=1)
+    assert "blocks" in told
+    assert "the position table has 258 rows" in told
+    data = json.loads(run(source, "--length", 600, "--json", code=1))
+    assert data["blocked"] is True
+    assert data["findings"][0]["fix"].startswith("cut texts to 258 tokens")
+    with pytest.raises(EngineError, match="could not be downloaded"):
+        run(tmp_path / "nothing")
 
 
 def test_the_report_is_plain_data() -> None:

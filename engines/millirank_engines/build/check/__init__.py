@@ -70,14 +70,14 @@ def check_graph(model: "onnx.ModelProto", length: int = 0) -> Report:
 
 
 def check_model(
-    source: str, *, task: Task, texts: Texts, onnx: Path | None = None, length: int | None = None
+    source: str, *, texts: Texts, task: Task | None = None, onnx: Path | None = None, length: int | None = None
 ) -> Report:
     """Checks a model by its config.json, its graph, and what its FP32 graph says to real text.
 
     Args:
         source: a Hugging Face folder, a hub id, an installed model's name, or an ONNX file.
-        task: embed or rerank.
         texts: what to run.
+        task: embed or rerank; by default what the architecture in config.json does.
         onnx: a graph to check instead of that which millirank would export.
         length: tokens of the longest input; what the model's template needs by default.
 
@@ -88,6 +88,7 @@ def check_model(
         return _of_file(Path(source), length or 0)
     folder = resolve_source(source)
     config = read_json(folder / "config.json")
+    task = task or _task(config)
     report = Report()
     refused = ""
     graph, template, longest = None, Template(), length
@@ -115,6 +116,10 @@ def check_model(
     _merge(report, check_graph(graph, longest))
     _run(report, graph, source, task, texts, template, longest)
     return report
+
+
+def _task(config: Mapping[str, Any]) -> Task:
+    return "rerank" if any("Classification" in name for name in config.get("architectures") or ()) else "embed"
 
 
 def _of_file(path: Path, length: int) -> Report:

@@ -96,9 +96,7 @@ def _problems(view: GraphView, block: Attention) -> Iterator[tuple[tuple[str, st
 
 
 def _scales(view: GraphView, node: Node) -> bool:
-    if node.kind not in {"Mul", "Div"}:
-        return False
-    return any((value := view.constant(name)) is not None and value.size == 1 for name in node.inputs)
+    return node.kind in {"Mul", "Div"} and not all(view.is_activation(name) for name in node.inputs)
 
 
 def _last_axis(view: GraphView, softmax: Node) -> bool:

@@ -34,7 +34,7 @@ PARSED_LATER = _words(
     Attention CausalConvWithState Gelu LinearAttention Mish RMSNormalization RotaryEmbedding Swish TensorScatter
     """
 )
-OPSETS = range(9, 24)  # that TensorRT 10.6 to 11 read
+OPSETS = range(9, 23)  # of ONNX 1.17, which TensorRT 10.6 reads; 11 reads up to 25 (its ONNX Opset Guide)
 SIZED_BY_DATA = {"NonZero": "the number of nonzero values", "NonMaxSuppression": "the number of boxes kept"}
 SIZED_BY_DATA |= {"Unique": "the number of distinct values", "Compress": "the number of selected rows"}
 # Inputs that say how large the output is.

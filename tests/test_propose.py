@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
@@ -5,8 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from millirank.catalog.snapshot import Snapshot
+from millirank.commands.engine import app
+from millirank.commands.traffic import Asked, Traffic, read_traffic
 from millirank.costs import CostTable
+from millirank.errors import ConfigError
 from millirank_engines import EngineError, Profile
 from millirank_engines.build.demand import Demand, drawn_together, whole
 from millirank_engines.build.profiles import read_profiles, refuse_uncovered
@@ -170,3 +176,87 @@ def test_any_buckets_are_priced_and_what_they_do_not_hold_is_cut() -> None:
 def test_work_that_never_comes_does_not_widen_the_profile_of_what_does() -> None:
     made = propose([Demand((8,)), Demand((8, 8))], 4, holds=Profile(32, 50), ranges=2)
     assert [str(one) for one in made.profiles.optimization] == ["1…2…2 x 8…8…8", "32…32…32 x 50…50…50"]
+
+
+def traffic(folder: Path, *lines: object) -> Path:
+    path = folder / "traffic.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), "utf-8")
+    return path
+
+
+def test_traffic_is_read(tmp_path: Path) -> None:
+    path = traffic(
+        tmp_path,
+        {"query": "usb"},
+        "",
+        {"query": "hub", "depth": 7},
+        {"query": "c", "lengths": [9, 30]},
+        {"query": "d", "candidates": ["a", "b", "c"], "depth": 2},
+    )
+    assert read_traffic(path, 50) == [
+        Asked("usb", 50, None, None),
+        Asked("hub", 7, None, None),
+        Asked("c", 2, (9, 30), None),
+        Asked("d", 2, None, ("a", "b", "c")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1"),
+        ("[1]", "line 1"),
+        ({"depth": 3}, "line 1"),
+        ({"query": "a", "deep": 3}, "unknown: deep.*use candidates, depth, lengths, query"),
+        ({"query": "a", "depth": -1}, "a number is negative"),
+        ({"query": "a", "lengths": [0]}, "a number is negative"),
+        ("", "holds no request"),
+    ],
+)
+def test_traffic_of_another_form_is_refused(tmp_path: Path, line: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_traffic(traffic(tmp_path, line), 50)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_traffic(tmp_path / "none", 50)
+
+
+def test_lengths_come_from_the_traffic_from_candidates_or_from_the_index(tiny_index: Path) -> None:
+    snapshot = Snapshot.open(tiny_index)
+    known = snapshot.tokens.lengths([4, 2]).tolist()
+    ids = snapshot.ids([4, 2])
+    every = set(snapshot.tokens.lengths(range(len(snapshot))).tolist())
+    snapshot.close()
+    asked = [
+        Asked("a", 2, (9, 20, 30), None),
+        Asked("a", 3, None, (ids[0], "nobody", ids[1])),
+        Asked("a", 5, None, None),
+        Asked("a", 0, None, None),
+    ]
+    measured = Traffic(asked, tiny_index)
+    demands, holds = measured.of("rerank")
+    queries, longest = measured.of("embed")
+    measured.close()
+    assert [d.lengths for d in demands[:2]] == [(9, 20), tuple(n + 1 + 3 for n in known)]
+    assert len(demands[2].lengths) == 5
+    assert {n - 4 for n in demands[2].lengths} <= every
+    assert len(demands) == 3  # a request without candidates is no work
+    assert holds == Profile(5, 75)
+    assert {d.lengths for d in queries} == {(3,) * n for n in (1, 2, 4, 8)}
+    assert longest == Profile(32, 50)
+
+
+def test_the_command_proposes_and_writes_what_a_build_reads(tiny_index: Path, tmp_path: Path) -> None:
+    path = traffic(tmp_path, *({"query": "usb c cable", "depth": n} for n in (4, 8, 8, 12)))
+    out = tmp_path / "profiles.toml"
+    arguments = ["profiles", "--from", str(path), "--catalog", str(tiny_index), "--out", str(out), "--buckets", "6"]
+    told = CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "default, tensorrt" in told.output
+    assert "proposed" in told.output
+    rerank, embed = read_profiles(out, "rerank"), read_profiles(out, "embed")
+    assert 1 <= len(rerank.buckets) <= 6
+    assert Profile(32, 50) in embed.buckets
+    told = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*arguments, "--task", "rerank", "--split"])
+    assert told.exit_code == 0, told.output
+    assert read_profiles(out, "embed") == embed  # kept
+    assert read_profiles(out, "rerank") != rerank

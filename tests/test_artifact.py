@@ -11,6 +11,7 @@ from millirank_engines.artifact import FORMAT, MANIFEST, SEAL, digest, files_of,
 from millirank_engines.base import EngineError
 from millirank_engines.build import place
 from millirank_engines.device import Device, cpu_from_cpuinfo, library_version, this_cpu
+from millirank_engines.figures import Latency
 
 MODEL = ModelSpec("tiny", "embed", "ab", 8, 1, 8, 100, 64, 1, 2, 0)
 
@@ -190,3 +191,13 @@ def test_what_no_build_made_is_not_replaced(tmp_path: Path) -> None:
 
 def test_nothing_in_a_manifest_is_anything_but_plain_data(sealed: Path) -> None:
     assert json.loads((sealed / MANIFEST).read_text())["files"]["model.bin"]["size"] == 7
+
+
+def test_a_manifest_keeps_what_a_gpu_is_held_to(sealed: Path) -> None:
+    baseline = {"cuda": "*", "driver": ">=550", "tensorrt": ">=10.6.0,<12", "gpu": "NVIDIA H100 PCIe", "mig": "none"}
+    resealed(sealed, baseline=baseline, latencies=(Latency(Profile(4, 16), 0.3, 0.35, 1000),), parity=())
+    manifest = read_manifest(sealed)
+    assert dict(manifest.baseline) == baseline
+    assert manifest.latencies == (Latency(Profile(4, 16), 0.3, 0.35, 1000),)
+    assert (manifest.verified, manifest.version_compatible) == (False, True)
+    assert json.loads((sealed / MANIFEST).read_text())["verified"] is False

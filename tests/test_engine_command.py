@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from millirank.commands.engine import app
 from millirank_engines import BackendUnavailable, Check, EngineError, open_engine, read_manifest
 from millirank_engines.build import compile as building
+from millirank_engines.build import tensorrt
 from millirank_engines.build.compile import ParityFailed, build_engine
 
 PROFILES = "1x8,2x16"
@@ -126,8 +127,9 @@ def test_a_killed_build_leaves_the_old_artifact(source: Path, built: Path) -> No
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"backend": "tensorrt"}, BackendUnavailable, "an NVIDIA GPU"),
-        ({"backend": "abacus"}, BackendUnavailable, "--backend openvino"),
+        ({"backend": "abacus"}, BackendUnavailable, "--backend openvino, tensorrt or tensorrt-rtx"),
+        ({"level": 5}, EngineError, "--level is for TensorRT: leave it out, or build with --backend tensorrt"),
+        ({"profiles": "none.toml"}, EngineError, "give a profiles.toml to --profiles"),
         ({"precision": "int4"}, EngineError, "choose bf16, fp16, fp32 with --precision"),
         ({"profiles": "1x8,8"}, EngineError, "'8' is no profile"),
         ({"profiles": "1x999"}, EngineError, "leave out 1x999"),
@@ -141,6 +143,24 @@ def test_what_cannot_be_built_is_refused_with_its_fix(
     with pytest.raises(error, match=message):
         run("build", *(word for name, value in chosen.items() for word in (f"--{name}", value)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorrt_without_a_gpu_is_refused_with_what_builds_here(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt, "this_gpu", lambda: None)
+    with pytest.raises(BackendUnavailable, match=r"an NVIDIA GPU.*--backend tensorrt-rtx, or use --backend openvino"):
+        again(source, tmp_path / "e", "--backend", "tensorrt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_profiles_says_what_serves(source: Path, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text('[embed]\nbuckets = ["3x8"]\n')
+    run("build", "--model", source, "--task", "embed", "--out", tmp_path / "e", "--profiles", file)
+    manifest = read_manifest(tmp_path / "e")
+    assert [str(p) for p in manifest.profiles] == ["3x8"]
+    assert f"--profiles {file}" in manifest.command
 
 
 def test_a_folder_of_other_things_is_not_replaced(source: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from make_reference import CASES, REFERENCE, reference
 from models import PAIRS, TEXTS, Tiny, edit_json, write_json, write_model
 from numpy.typing import NDArray
 
-from millirank_engines.base import Profile, Tensors
+from millirank_engines.base import EngineError, Profile, Tensors
 from millirank_engines.build.export import Export, export_model
+from millirank_engines.build.graph import Form
 from millirank_engines.build.tensors import WORDS, ModelRefused
 from millirank_engines.model import ENCODER, ModelSpec, Template
 from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
@@ -214,3 +215,27 @@ def test_word_embeddings_and_tokenizer_are_shared(folders: dict[str, Path], tmp_
     other = write_model(tmp_path / "other", replace(CASES["bert-rerank"], seed=8))
     write_json(shared / "millirank.json", {"template": template, "word_embeddings": str(other)})
     assert export_model(str(shared), tmp_path / "out", task="rerank").spec.hash != export.spec.hash
+
+
+@pytest.mark.parametrize("form", [Form(joined_qkv=True), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)])
+@pytest.mark.parametrize("name", ["bert-cls", "bert-rerank"])
+def test_another_form_of_the_graph_says_the_same(
+    folders: dict[str, Path], exports: dict[str, Export], tmp_path: Path, name: str, form: Form
+) -> None:
+    task = exports[name].spec.task
+    other = export_model(str(folders[name]), tmp_path / "fp32", task=task, form=form)
+    feeds = packed(other)
+    truth = run_in_openvino(exports[name].folder / "model.onnx", feeds)
+    for run in (run_in_openvino, run_in_onnx):
+        np.testing.assert_allclose(run(other.folder / "model.onnx", feeds), truth, atol=TOLERANCE)
+    assert other.spec == exports[name].spec
+    half = export_model(str(folders[name]), tmp_path / "fp16", task=task, precision="fp16", form=form)
+    bound = HALF_EMBEDDING if task == "embed" else HALF_SCORE
+    np.testing.assert_allclose(run_in_onnx(half.folder / "model.onnx", feeds), truth, atol=bound)
+
+
+def test_forms_are_read_as_they_are_written() -> None:
+    for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)):
+        assert Form.parse(str(form)) == form
+    with pytest.raises(EngineError, match="no form flat: use half-norm, joined-qkv"):
+        Form.parse("half-norm,flat")

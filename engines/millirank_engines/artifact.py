@@ -246,7 +246,7 @@ def _cpu_misfit(manifest: Manifest) -> str:
 def _gpu_misfit(manifest: Manifest) -> str:
     gpu, machine = this_gpu(), platform.machine()
     if gpu is None:
-        return f"runs on {manifest.device.name}, and no NVIDIA GPU is usable here"
+        return f"runs on {manifest.device.name}, and no NVIDIA GPU is usable here (in a container: `--gpus all`)"
     if manifest.device.machine != machine:
         return f"was built for {manifest.device.machine}, this is {machine}"
     here = readings(manifest.backend, str(trt_module(manifest.backend).__version__), gpu)

@@ -101,7 +101,7 @@ class Cuda(Protocol):
         """Gives device memory back."""
 
     def allocate_pinned(self, size: int) -> int:
-        """The address of that many bytes of page-locked host memory."""
+        """The address of that many bytes of page-locked host memory, which kernels reach at the same address."""
 
     def free_pinned(self, address: int) -> None:
         """Gives page-locked memory back."""
@@ -114,9 +114,6 @@ class Cuda(Protocol):
 
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
         """Lets the stream copy bytes from pinned host memory to the device."""
-
-    def copy_out(self, host: int, device: int, size: int, stream: int) -> None:
-        """Lets the stream copy bytes from the device to pinned host memory."""
 
     def begin_capture(self, stream: int) -> None:
         """From now on this thread's work on the stream is recorded, not done."""
@@ -148,7 +145,7 @@ def host_array(address: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArra
     kind = np.dtype(dtype)
     count = int(np.prod(shape))
     raw = (ctypes.c_byte * (count * kind.itemsize)).from_address(address)
-    return np.frombuffer(raw, kind, count).reshape(shape)
+    return np.ndarray(shape, kind, memoryview(raw))
 
 
 @cache

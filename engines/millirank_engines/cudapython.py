@@ -14,15 +14,14 @@ class CudaPython:
 
         Args:
             runtime: the module cuda.bindings.runtime.
-            wait: how synchronize waits: spin answers 10 to 50 µs sooner and keeps a core busy meanwhile; block sleeps.
+            wait: how synchronize waits: spin keeps a core busy, block sleeps. On an H100 with 16 cores a graph of
+                0.154 ms took 0.180 ms with block (p50; p99 0.177 and 0.201).
 
         Raises:
             CudaError: if there is no device, or its driver is too old.
         """
         self._cuda, self._success = runtime, runtime.cudaError_t.cudaSuccess
-        self._in, self._out = (
-            getattr(runtime.cudaMemcpyKind, f"cudaMemcpy{way}") for way in ("HostToDevice", "DeviceToHost")
-        )
+        self._in = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         flags = {"spin": runtime.cudaDeviceScheduleSpin, "block": runtime.cudaDeviceScheduleBlockingSync}[wait]
         self._call("cudaSetDeviceFlags", flags)
         self._call("cudaFree", 0)  # makes the context
@@ -86,10 +85,6 @@ class CudaPython:
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
         """See Cuda."""
         self._call("cudaMemcpyAsync", device, host, size, self._in, stream)
-
-    def copy_out(self, host: int, device: int, size: int, stream: int) -> None:
-        """See Cuda."""
-        self._call("cudaMemcpyAsync", host, device, size, self._out, stream)
 
     def begin_capture(self, stream: int) -> None:
         """See Cuda; other threads may allocate meanwhile."""

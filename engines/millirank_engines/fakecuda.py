@@ -129,10 +129,10 @@ class FakeCuda:
             self.fail("free", "cudaErrorInvalidValue")
         del self._blocks[address]
 
-    def holds(self, where: str, address: int, size: int) -> bool:
-        """Whether these bytes lie within one block."""
-        blocks = ((a, b.size) for a, b in self._blocks.items() if b.where == where)
-        return any(a <= address and address + size <= a + room for a, room in blocks)
+    def holds(self, address: int, size: int, where: str = "") -> bool:
+        """Whether these bytes lie within one block, of device or pinned memory if where says so."""
+        blocks = ((begin, block.size) for begin, block in self._blocks.items() if where in {"", block.where})
+        return any(begin <= address and address + size <= begin + room for begin, room in blocks)
 
     def stream(self, *, urgent: bool) -> int:
         """See Cuda."""
@@ -158,17 +158,12 @@ class FakeCuda:
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
         """See Cuda."""
         self._called("copy_in", capturing=True)
-        self.enqueue(stream, "Memcpy", lambda: self._copied(device, "device", host, "pinned", size))
+        self.enqueue(stream, "Memcpy", lambda: self._copied(device, host, size))
 
-    def copy_out(self, host: int, device: int, size: int, stream: int) -> None:
-        """See Cuda."""
-        self._called("copy_out", capturing=True)
-        self.enqueue(stream, "Memcpy", lambda: self._copied(host, "pinned", device, "device", size))
-
-    def _copied(self, to: int, there: str, source: int, here: str, size: int) -> None:
-        if not (self.holds(there, to, size) and self.holds(here, source, size)):
+    def _copied(self, device: int, host: int, size: int) -> None:
+        if not (self.holds(device, size, "device") and self.holds(host, size, "pinned")):
             self.fail("synchronize", "cudaErrorIllegalAddress")
-        ctypes.memmove(to, source, size)
+        ctypes.memmove(device, host, size)
 
     def begin_capture(self, stream: int) -> None:
         """See Cuda."""
@@ -178,9 +173,9 @@ class FakeCuda:
 
     def end_capture(self, stream: int) -> int:
         """See Cuda."""
-        self._called("end_capture", capturing=True)
         queue = self._streams[stream]
-        captured, queue.captured = queue.captured, None
+        captured, queue.captured = queue.captured, None  # whatever comes of it
+        self._called("end_capture")
         if captured is None or queue.spoilt:
             self.fail("end_capture", "cudaErrorStreamCaptureInvalidated")
         handle = self._handle()

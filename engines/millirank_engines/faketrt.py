@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum, IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,6 @@ class Severity(IntEnum):
 class ILogger:
     """The base of loggers."""
 
-    Severity: ClassVar = Severity
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
 
     def log(self, severity: Severity, message: str) -> None:
@@ -125,7 +124,13 @@ class _Runtime:
         except ValueError:
             self._logger.log(Severity.ERROR, "deserialization failed: the magic tag does not match")
             return None
-        return _Engine(self._cuda, self._logger, self.gpu_allocator, described)
+        weights = self.gpu_allocator.allocate(WEIGHTS, ALIGNMENT, 0)
+        if not weights:
+            self._logger.log(Severity.ERROR, "deserialization failed: out of memory")
+            return None
+        engine = _Engine(self._cuda, self._logger, self.gpu_allocator, described)
+        weakref.finalize(engine, self.gpu_allocator.deallocate, weights).atexit = False
+        return engine
 
 
 class _Engine:
@@ -139,8 +144,6 @@ class _Engine:
         ((self.output, value),) = self.runs.infer(feeds).items()
         self.row = value.shape[1:]
         self.names = [*names, self.output]
-        weights = allocator.allocate(WEIGHTS, ALIGNMENT, 0)
-        weakref.finalize(self, allocator.deallocate, weights).atexit = False
 
     @property
     def num_io_tensors(self) -> int:
@@ -237,7 +240,7 @@ class _Context:
         engine, needed = self._engine, self._engine.get_device_memory_size_for_profile_v2(self._number)
         if set(self._addresses) != set(engine.names) or len(self._shapes) + 1 != len(engine.names):
             return self._refused("a shape or an address is not set")
-        if self._memory[1] < needed or not engine.cuda.holds("device", *self._memory):
+        if self._memory[1] < needed or not engine.cuda.holds(*self._memory, "device"):
             return self._refused(f"it needs {needed} bytes for its activations, and has {self._memory[1]}")
         if not self._warm:  # as TensorRT, it allocates at its first run
             kept = engine.allocator.allocate(KEPT, ALIGNMENT, 0)
@@ -252,14 +255,14 @@ class _Context:
     def _activate(self) -> None:
         """Leaves its traces in the shared memory."""
         address, size = self._memory
-        if not self._engine.cuda.holds("device", address, size):
+        if not self._engine.cuda.holds(address, size, "device"):
             self._engine.cuda.fail("synchronize", "cudaErrorIllegalAddress")
         host_array(address, (size,), np.uint8)[...] = 0xAB
 
     def _array(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
         shape = self.get_tensor_shape(name)
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if not self._engine.cuda.holds("device", self._addresses[name], size):
+        if not self._engine.cuda.holds(self._addresses[name], size):
             self._engine.cuda.fail("synchronize", "cudaErrorIllegalAddress")
         return host_array(self._addresses[name], shape, dtype)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifact import Manifest, read_manifest, refuse_misfit, refuse_unverified
+from .artifact import PLAN, Manifest, read_manifest, refuse_misfit, refuse_unverified
 from .base import BackendUnavailable, Engine
 from .model import ModelSpec
 
@@ -19,7 +19,17 @@ class LoadedEngine:
     manifest: Manifest
 
 
-def _openvino(path: Path, manifest: Manifest, threads: int | None, background: bool, deferred: bool) -> Engine:  # noqa: FBT001
+@dataclass(frozen=True)
+class _Options:
+    """How a caller wants an engine to run; see open_engine."""
+
+    threads: int | None
+    background: bool
+    deferred: bool
+    graphs: bool
+
+
+def _openvino(path: Path, manifest: Manifest, options: _Options) -> Engine:
     try:
         from .openvino import STATIC_TOKENS, OpenVinoEngine
     except ImportError as error:
@@ -28,21 +38,49 @@ def _openvino(path: Path, manifest: Manifest, threads: int | None, background: b
         path / "model.xml",
         manifest.profiles,
         manifest.precision,
-        threads=threads,
+        threads=options.threads,
         static_tokens=STATIC_TOKENS[manifest.model.task],
-        background=background,
-        deferred=deferred,
+        background=options.background,
+        deferred=options.deferred,
     )
 
 
-_FACTORIES: dict[str, Callable[[Path, Manifest, int | None, bool, bool], Engine]] = {"openvino": _openvino}
+def _tensorrt(path: Path, manifest: Manifest, options: _Options) -> Engine:
+    from .cuda import open_cuda
+    from .tensorrt import TensorRtEngine
+    from .trtmodule import trt_logger, trt_module
+
+    return TensorRtEngine(
+        path / PLAN,
+        manifest.profiles,
+        manifest.precision,
+        trt=trt_module(manifest.backend),
+        logger=trt_logger(manifest.backend),
+        cuda=open_cuda(),
+        backend=manifest.backend,
+        background=options.background,
+        graphs=options.graphs,
+    )
+
+
+_FACTORIES: dict[str, Callable[[Path, Manifest, _Options], Engine]] = {
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt,
+}
 
 
 def start_engine(
-    path: Path, manifest: Manifest, *, threads: int | None = None, background: bool = False, deferred: bool = False
+    path: Path,
+    manifest: Manifest,
+    *,
+    threads: int | None = None,
+    background: bool = False,
+    deferred: bool = False,
+    graphs: bool = True,
 ) -> Engine:
     """Starts what lies in a folder, sealed or not yet: for builds, which compare before they seal; see open_engine."""
-    return _FACTORIES[manifest.backend](path, manifest, threads, background, deferred)
+    return _FACTORIES[manifest.backend](path, manifest, _Options(threads, background, deferred, graphs))
 
 
 def open_engine(
@@ -51,6 +89,7 @@ def open_engine(
     threads: int | None = None,
     background: bool = False,
     deferred: bool = False,
+    graphs: bool = True,
     unverified: bool = False,
 ) -> LoadedEngine:
     """Loads a sealed artifact; it is never built here.
@@ -59,17 +98,19 @@ def open_engine(
         path: its folder.
         threads: for one inference, on a CPU; all cores of this process by default.
         background: whether it yields the device to the other engines.
-        deferred: whether what makes it faster but not other may be compiled after this returns.
+        deferred: whether what makes it faster but not other may be compiled after this returns, on a CPU.
+        graphs: whether a GPU's work is replayed as CUDA graphs; without, it is slower: for comparison.
         unverified: whether one may be loaded that was never held to its reference, in order to do so.
 
     Raises:
         ArtifactRefused: if it is unsealed, changed, or made for other versions or another device; it names the fix.
         BackendUnavailable: if its runtime is not installed.
         EngineFailed: if the runtime cannot load it.
+        DeviceLost: if its GPU is.
     """
     manifest = read_manifest(path)
     refuse_misfit(path, manifest)
     if not unverified:
         refuse_unverified(path, manifest)
-    engine = start_engine(path, manifest, threads=threads, background=background, deferred=deferred)
+    engine = start_engine(path, manifest, threads=threads, background=background, deferred=deferred, graphs=graphs)
     return LoadedEngine(engine, manifest.model, path / "tokenizer.json", manifest)

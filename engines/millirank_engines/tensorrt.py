@@ -3,7 +3,13 @@
 A graph fixes shapes and addresses, and switching the profile of a context takes milliseconds; so each bucket has a
 context of its own, on the narrowest optimization profile that holds it. The contexts of an engine never run together,
 so one block of activations serves them all, and one staging area holds the inputs and outputs of whichever runs. An
-inference is: fill pinned memory, launch the graph (one copy in, the kernels, one copy out), wait, copy the output.
+inference is: fill pinned memory, launch the graph (one copy of all inputs, the kernels), wait, copy the output. The
+last kernel writes the output into pinned memory itself. Measured on an H100, MiniLM in FP16, p50, ms:
+
+    |                              | encode 1x16   | rerank 50x32  |
+    | inputs and output copied     | 0.154 - 0.155 | 0.306 - 0.312 |
+    | output written to the host   | 0.147 - 0.149 | 0.303 - 0.305 |
+    | inputs read from it, as well | 0.152         | 0.301 - 0.302 |
 
 TensorRT 10.6 to 11 and TensorRT-RTX take the same calls, but for the way to say that the memory is ours.
 """
@@ -32,8 +38,8 @@ class Memory:
     """What an engine holds, in bytes; none of it changes after load."""
 
     activations: int  # on the device, shared by all buckets
-    staging: int  # on the device: inputs and outputs
-    pinned: int  # page-locked, on the host
+    staging: int  # on the device: inputs
+    pinned: int  # page-locked, on the host: inputs and outputs
     runtime: int  # on the device, by TensorRT itself: weights and what its contexts keep
     allocations: int  # how often TensorRT has asked for device memory
 
@@ -148,9 +154,9 @@ class TensorRtEngine:
         """Allocates once what all buckets share: activations and staging on the device, staging in pinned memory."""
         cuda, inputs = self._cuda, len(self._inputs)
         self._activations = max(map(self._engine.get_device_memory_size_for_profile_v2, numbers))
-        self._input_room = max(inputs * _aligned(4 * profile.tokens) for profile in contexts)
+        self._staging = max(inputs * _aligned(4 * profile.tokens) for profile in contexts)
         outputs = [tuple(context.get_tensor_shape(self._output)) for context in contexts.values()]
-        self._staging = self._pinned = self._input_room + max(_aligned(4 * int(np.prod(shape))) for shape in outputs)
+        self._pinned = self._staging + max(_aligned(4 * int(np.prod(shape))) for shape in outputs)
         begin = _aligned(self._activations)
         self._activation_address = cuda.allocate(begin + self._staging)
         self._opened.callback(cuda.free, self._activation_address)
@@ -167,8 +173,8 @@ class TensorRtEngine:
             self._must(context.set_tensor_address(name, self._device + place * step), profile)
             inputs[name] = host_array(self._host + place * step, shape, np.int32)
             inputs[name][...] = 1  # a valid row, whatever the memory held
-        self._must(context.set_tensor_address(self._output, self._device + self._input_room), profile)
-        output = host_array(self._host + self._input_room, tuple(context.get_tensor_shape(self._output)), np.float32)
+        self._must(context.set_tensor_address(self._output, self._host + self._staging), profile)
+        output = host_array(self._host + self._staging, tuple(context.get_tensor_shape(self._output)), np.float32)
         return _Bucket(profile, context, inputs, output, (len(inputs) - 1) * step + 4 * profile.tokens)
 
     def _warm(self, bucket: _Bucket, *, graphs: bool) -> None:
@@ -209,8 +215,6 @@ class TensorRtEngine:
             with suppress(CudaError):  # TensorRT hides what CUDA told it; a lost device would say so again
                 cuda.synchronize(stream)
             raise EngineFailed(f"TensorRT cannot run {bucket.profile}: {said}")
-        at = self._input_room
-        cuda.copy_out(self._host + at, self._device + at, bucket.output.nbytes, stream)
 
     def _said(self) -> str:
         """The errors that TensorRT has logged."""
@@ -259,7 +263,6 @@ class TensorRtEngine:
         """Frees the device; what a lost device held ends with the process."""
         self.profiles = ()
         if self._lost:
-            self._buckets = {}
             self._opened.pop_all()
             return
         try:

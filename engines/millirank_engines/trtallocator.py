@@ -19,7 +19,7 @@ class Allocator(Protocol):
 def counting_allocator(trt: Any, cuda: Cuda) -> Allocator:  # noqa: ANN401 - a module without types
     """An allocator for one TensorRT runtime, over the seam. It must outlive what it has allocated for."""
 
-    class CountingAllocator(trt.IGpuAllocator):  # type: ignore[misc] - its base is known at run time only
+    class CountingAllocator(trt.IGpuAllocator):  # type: ignore[misc]  # its base is known at run time only
         def __init__(self) -> None:
             super().__init__()
             self.calls = self.live = 0

@@ -11,9 +11,15 @@ from .base import BackendUnavailable
 log = logging.getLogger(__name__)
 KEPT = 20  # errors that a logger remembers until they are asked for
 BACKENDS = ("tensorrt", "tensorrt-rtx")
-# What is imported, in turn, until one of them can be; of each the last is the module.
+# What is imported, in turn, until one of them can be; of each the last is the module. The lean ones cannot build, and
+# run version-compatible plans only.
 _IMPORTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "tensorrt": (("tensorrt",), ("tensorrt_bindings",)),
+    "tensorrt": (
+        ("tensorrt",),
+        ("tensorrt_bindings",),
+        ("tensorrt_lean",),
+        ("tensorrt_lean_libs", "tensorrt_lean_bindings"),
+    ),
     "tensorrt-rtx": (("tensorrt_rtx",), ("tensorrt_rtx_libs", "tensorrt_rtx_bindings")),
 }
 _FIXES = {

@@ -5,6 +5,7 @@ cancellations, deadlines and engine failures. Encoder and reranker have a lane e
 waits for the pairs of another before it is embedded, and the reranker yields the device to the encoder.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines.base import DeviceLost
 from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
 
 from .costs import CostTable
@@ -19,6 +21,8 @@ from .jobs import Backlog, Encoded, EncodeJob, Job, Reranked, RerankJob
 from .lane import Lane, Model
 from .metrics import Metrics
 from .sla import Depth
+
+log = logging.getLogger(__name__)
 
 
 class ProductTokens(Protocol):
@@ -40,6 +44,8 @@ class Core:
         clock: monotonic seconds.
         metrics: of this process.
         max_requests: of a batch; None for as many as the time and the largest profile hold.
+        background: whether the reranker's thread lets every other go first, as it must where it computes itself; the
+            engines of a GPU have streams of two priorities instead.
     """
 
     def __init__(
@@ -50,11 +56,19 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
         max_requests: int | None = None,
+        background: bool = True,
     ) -> None:
         metrics = metrics or Metrics()
         self._clock = clock
+        self.on_lost: Callable[[DeviceLost], object] = lambda error: log.critical("%s", error)  # from any thread
         self._encodes: Lane[EncodeJob] = Lane(
-            "encode", encoder, self._encode, clock=clock, metrics=metrics, max_requests=max_requests
+            "encode",
+            encoder,
+            self._encode,
+            clock=clock,
+            metrics=metrics,
+            lost=self._lose,
+            max_requests=max_requests,
         )
         self._reranks: Lane[RerankJob] = Lane(
             "rerank",
@@ -62,8 +76,9 @@ class Core:
             self._rerank,
             clock=clock,
             metrics=metrics,
+            lost=self._lose,
             max_requests=max_requests,
-            background=True,
+            background=background,
         )
         self._depth = Depth(self._reranks.costs)
         self.snapshots: dict[int, ProductTokens] = {}
@@ -112,6 +127,10 @@ class Core:
         """Ends the lanes after the batches that run, fails what still waits, and frees the engines."""
         self._encodes.close()
         self._reranks.close()
+
+    def _lose(self, error: DeviceLost) -> None:
+        """Tells whoever runs this core, who must end the process."""
+        self.on_lost(error)
 
     def backlog(self) -> Backlog:
         """What a new job would wait for; from any thread."""

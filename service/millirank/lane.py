@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines import device
-from millirank_engines.base import Engine, EngineError, EngineFailed, Profile, Tensors
+from millirank_engines.base import DeviceLost, Engine, EngineError, EngineFailed, Profile, Tensors
 from millirank_engines.model import ModelSpec
 from millirank_engines.pack import pack_sequences
 
@@ -40,6 +40,8 @@ class Lane(Generic[J]):
         run: runs the jobs of a batch that began at a time, and gives each its result.
         clock: monotonic seconds.
         metrics: of this process.
+        lost: told once, from whatever thread found out, that the engine's device answers nothing more. Every job still
+            ends, but no later one will run.
         background: whether its thread lets every other go first.
         max_requests: of a batch; None for as many as the largest profile holds tokens.
     """
@@ -52,12 +54,14 @@ class Lane(Generic[J]):
         *,
         clock: Callable[[], float],
         metrics: Metrics,
+        lost: Callable[[DeviceLost], None],
         background: bool = False,
         max_requests: int | None = None,
     ) -> None:
         self.name, self.model, self.costs = name, model, CostTable({})
         self.queue: Batcher[J] = Batcher(max(p.tokens for p in model.engine.profiles), max_requests)
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
+        self._lost = lost
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._wake = threading.Condition()
         self._stopping = False
@@ -117,9 +121,14 @@ class Lane(Generic[J]):
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-        for job in self.queue.drain():
-            job.done(Unavailable(STOPPED))
+        self._refuse_waiting()
         self.model.engine.close()
+
+    def _refuse_waiting(self) -> None:
+        with self._wake:
+            waiting = self.queue.drain()
+        for job in waiting:
+            job.done(Unavailable(STOPPED))
 
     def step(self) -> None:
         """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
@@ -134,10 +143,12 @@ class Lane(Generic[J]):
         if not batch.ready:
             return
         results: Sequence[Result | Exception]
+        lost: DeviceLost | None = None
         try:
             results = self._run(batch.ready, now)
         except EngineError as error:
             results = [error] * len(batch.ready)
+            lost = error if isinstance(error, DeviceLost) else None
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises, every job of the batch must end
             results = [EngineFailed(f"{type(error).__name__}: {error}")] * len(batch.ready)
         self._busy_until = 0.0
@@ -146,6 +157,15 @@ class Lane(Generic[J]):
             if job.cancelled:
                 self._metrics.overran(self.name)
             job.done(result)
+        if lost is not None:
+            self._lose(lost)
+
+    def _lose(self, error: DeviceLost) -> None:
+        """Takes no more jobs: none would be answered."""
+        with self._wake:
+            self._stopping = True
+        self._refuse_waiting()
+        self._lost(error)
 
     def infer(
         self, output: str, plan: Sequence[Chunk], feeds: Callable[[Chunk], Tensors], requests: int

@@ -12,6 +12,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from millirank_engines.base import DeviceLost
+
 from .config import Settings
 from .errors import ConfigError
 from .interpreter import settle
@@ -150,9 +152,12 @@ class Server:
         return self._listener.port
 
     async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._loss: asyncio.Future[DeviceLost] = loop.create_future()
         await self._listener.start()
         try:
             self.stack = await asyncio.to_thread(Stack, self.settings, self._metrics)
+            self.stack.core.on_lost = lambda error: loop.call_soon_threadsafe(self._lose, error)
             await self._listener.rehearse(self.stack.pipeline)
             await self._listener.resume(self.stack.pipeline)
         except BaseException:
@@ -166,6 +171,21 @@ class Server:
         await self._listener.drain()
         await self._stop()
 
+    def _lose(self, error: DeviceLost) -> None:
+        if not self._loss.done():  # both engines may tell
+            self._loss.set_result(error)
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Returns when it is told to stop.
+
+        Raises:
+            DeviceLost: if the device is: the process must end.
+        """
+        self._loss.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        if self._loss.done():
+            raise self._loss.result()
+
     async def _stop(self) -> None:
         await self._listener.stop()
         if self.stack is not None:
@@ -173,7 +193,11 @@ class Server:
 
 
 async def serve(settings: Settings) -> None:
-    """Serves from this process until SIGTERM or SIGINT, then finishes what was accepted."""
+    """Serves from this process until SIGTERM or SIGINT, then finishes what was accepted.
+
+    Raises:
+        DeviceLost: if the device is; health said NOT_SERVING before, and what was accepted has ended.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -186,7 +210,7 @@ async def serve(settings: Settings) -> None:
         async with Server(settings, metrics) as server:
             settle()
             log.info("serving on %s:%d after %.1f s", settings.host, server.port, time.monotonic() - start)
-            await stop.wait()
+            await server.wait(stop)
             log.info("draining")
 
 

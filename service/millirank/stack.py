@@ -21,6 +21,7 @@ from .tokens import Tokenizer
 from .transport import InProcess, Transport
 
 Costs = tuple[CostTable, CostTable]  # of the encoder and the reranker
+GPU_IDLE = 0.001  # seconds of pause before a measured run on a GPU: there is no cache of ours to cool down
 REHEARSED = 0.01  # seconds: where costs are known, a dearer call waits for its first use, which takes 4 ms more
 MODELS = ("encoder", "reranker")  # folders of their artifacts
 COUNTED_REQUESTS = 8  # of a batch where batches count requests
@@ -41,6 +42,7 @@ class CoreSide:
         ArtifactRefused: if an engine must not be loaded here.
         CatalogError: if the snapshot must not be.
         ConfigError: if an engine is for another kind of device.
+        DeviceLost: if the device is.
         EngineFailed: if an engine fails in its warm-up.
     """
 
@@ -55,8 +57,10 @@ class CoreSide:
     ) -> None:
         _refuse_missing(settings)
         with ExitStack() as opened:  # closed here only if something below fails
-            encoder, reranker = _open_engines(settings, costs, opened)
-            _refuse_other_device(device or device_from_name(settings.devices[0]), encoder, reranker)
+            device = device or device_from_name(settings.devices[0])
+            on_gpu = device.kind == "gpu"
+            encoder, reranker = _open_engines(settings, costs, opened, threads=None if on_gpu else settings.threads)
+            _refuse_other_device(device, encoder, reranker)
             self.snapshot = _open_snapshot(
                 settings, encoder.spec, reranker.spec, version=snapshot, hashes=costs is None
             )
@@ -66,10 +70,13 @@ class CoreSide:
                 Model(reranker.engine, reranker.spec),
                 metrics=metrics,
                 max_requests=COUNTED_REQUESTS if settings.scheduler == "count" else None,
+                background=not on_gpu,
             )
             self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
             if costs is not None and _fit(costs, (encoder, reranker)):
                 self.core.encode_costs, self.core.rerank_costs = costs
+            elif on_gpu:
+                self.core.warm_up(idle=GPU_IDLE)
             self.core.start()
             opened.pop_all()
 
@@ -159,17 +166,18 @@ def _refuse_missing(settings: Settings) -> None:
         )
 
 
-def _open_engines(settings: Settings, costs: Costs | None, opened: ExitStack) -> tuple[LoadedEngine, LoadedEngine]:
+def _open_engines(
+    settings: Settings, costs: Costs | None, opened: ExitStack, *, threads: int | None
+) -> tuple[LoadedEngine, LoadedEngine]:
     """The encoder and the reranker, compiled and rehearsed side by side; opened closes them.
 
     On a CPU the encoder takes half of the threads, because a query is too small for more, and the reranker takes all
-    of them in the background.
+    of them in the background. On a GPU, threads is None, and their streams have two priorities.
     """
-    threads = settings.threads or cores()
+    share = threads if threads is None else threads or cores()
 
     def open_one(name: str, table: CostTable | None) -> LoadedEngine:
         background = name == "reranker"
-        share = threads
         loaded = open_engine(
             settings.engine_folder / name,
             threads=share,

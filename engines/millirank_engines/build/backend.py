@@ -70,7 +70,8 @@ def backend_of(name: str, options: Mapping[str, object] | None = None) -> Backen
     if name == "openvino":
         if options:
             words = ", ".join(f"--{option.replace('_', '-')}" for option in options)
-            raise EngineError(f"{words} are for TensorRT: leave them out, or build with --backend tensorrt")
+            verb, it = ("are", "them") if len(options) > 1 else ("is", "it")
+            raise EngineError(f"{words} {verb} for TensorRT: leave {it} out, or build with --backend tensorrt")
         from .openvino import OpenVino
 
         return OpenVino()

@@ -19,6 +19,7 @@ from .progress import Progress, Stop, progress_monitor
 
 GIB = 1 << 30
 LEVELS = range(6)
+NO_DRIVER = "cudaError 35"  # CUDA driver version is insufficient for CUDA runtime version
 
 
 class PlanFailed(EngineError):
@@ -78,7 +79,7 @@ def plan_from_onnx(
     logger.taken()
     if not hasattr(trt, "Builder"):
         raise PlanFailed(f"{trt.__name__} only runs plans: install the full one, `pip install 'millirank[{backend}]'`")
-    builder = trt.Builder(logger)
+    builder = _builder(trt, logger)
     network, parser = network_from_onnx(trt, builder, onnx)
     config = _config(trt, builder, options)
     for one in profiles.optimization:
@@ -89,21 +90,33 @@ def plan_from_onnx(
             raise PlanFailed(f"TensorRT refuses the optimization profile {one}: {_told(logger)}")
     cache = _read_timings(config, timing_cache) if timing_cache else None
     stop = Stop()
-    config.progress_monitor = progress_monitor(trt, progress, stop)
+    monitor = progress_monitor(trt, progress, stop)
+    config.progress_monitor = monitor
     plan = _built(builder, network, config, stop)
-    del parser  # its weights were read until here
+    del parser, cache, monitor  # TensorRT read from them until here
     if plan is None:
         raise PlanFailed(
-            f"TensorRT gave up building {onnx.parent.name}: {_told(logger)}: see whether other processes use the GPU, "
+            f"TensorRT gave up building the plan: {_told(logger)}: see whether other processes use the GPU, "
             "give --workspace more, or leave optimization profiles out"
         )
-    if timing_cache and cache is not None:
-        _write_timings(cache, timing_cache)
+    if timing_cache:
+        _write_timings(config, timing_cache)
     return bytes(plan)
 
 
+def _builder(trt: Any, logger: Any) -> Any:  # noqa: ANN401 - TensorRT's classes
+    try:
+        return trt.Builder(logger)
+    except (RuntimeError, TypeError) as error:  # TypeError: it made none, and its bindings wonder about the null
+        raise PlanFailed(
+            f"TensorRT {trt.__version__} makes no builder here: {_told(logger)}: install one that builds for this GPU"
+        ) from error
+
+
 def _told(logger: Any) -> str:  # noqa: ANN401 - the logger of trt_logger
-    return "; ".join(logger.taken()) or "it does not say why"
+    """The errors that TensorRT logged, without those that it logs on every machine without a GPU."""
+    taken = logger.taken()
+    return "; ".join([line for line in taken if NO_DRIVER not in line] or taken) or "it does not say why"
 
 
 def _config(trt: Any, builder: Any, options: Options) -> Any:  # noqa: ANN401 - TensorRT's classes
@@ -170,7 +183,10 @@ def _read_timings(config: Any, path: Path) -> Any:  # noqa: ANN401 - TensorRT's 
     return cache
 
 
-def _write_timings(cache: Any, path: Path) -> None:  # noqa: ANN401 - TensorRT's classes
+def _write_timings(config: Any, path: Path) -> None:  # noqa: ANN401 - TensorRT's classes
+    cache = config.get_timing_cache()
+    if cache is None:
+        return
     new = path.with_suffix(".new")
     new.write_bytes(bytes(cache.serialize()))
     new.replace(path)

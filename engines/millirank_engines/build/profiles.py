@@ -172,20 +172,23 @@ def longest_input(model: ModelSpec) -> int:
 
 
 def needed(profiles: Profiles, model: ModelSpec) -> Profiles:
-    """Those of the profiles that the model's template can use; optimization profiles shrink to what is left of them.
+    """Those of the profiles that the model's template can use, none longer than the model's positions allow.
+
+    Optimization profiles shrink to what is left of them.
 
     Raises:
         EngineError: if even the longest bucket is too short for the template.
     """
     longest = longest_input(model)
-    lengths = sorted({b.length for b in profiles.buckets if b.length <= model.max_length})
+    shortened = {replace(b, length=min(b.length, model.max_length)) for b in profiles.buckets}
+    lengths = sorted({b.length for b in shortened})
     last = next((n for n in lengths if n >= longest), None)
     if last is None:
         raise EngineError(
             f"{model.name} reads texts of up to {longest} tokens by its template, the profiles end at "
-            f"{lengths[-1] if lengths else 'none'}: give --profiles a file or a list that goes on to {longest}"
+            f"{lengths[-1]}: give --profiles a file or a list that goes on to {longest}"
         )
-    buckets = tuple(b for b in profiles.buckets if b.length <= last)
+    buckets = tuple(sorted(b for b in shortened if b.length <= last))
     left = []
     for one in profiles.optimization:
         held = [b for b in buckets if one.holds(b)]

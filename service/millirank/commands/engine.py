@@ -1,4 +1,4 @@
-"""`millirank engine build | verify | inspect`: engines as sealed artifacts."""
+"""`millirank engine build | verify | bench | inspect`: engines as sealed artifacts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +14,10 @@ from millirank_engines.artifact import parse_profile
 from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools
+from .enginebench import bench
 
-app = typer.Typer(no_args_is_help=True, help="Build, verify and inspect engines.")
+app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
+app.command()(bench)
 app.command()(enginetools.check)
 app.command()(enginetools.profiles)
 

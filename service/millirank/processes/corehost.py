@@ -4,12 +4,14 @@ python -m millirank.processes.corehost CONTROL ASSIGNMENT
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 
 from millirank.device import device_from_name
 from millirank.metrics import Metrics
 from millirank.stack import CoreSide
+from millirank_engines.base import DeviceLost
 
 from . import child
 from .control import CoreAssignment, Cores, Message, from_json
@@ -22,10 +24,14 @@ class CoreRole:
 
     def __init__(self, assignment: CoreAssignment, metrics: Metrics) -> None:
         self._assignment, self._metrics = assignment, metrics
+        self.lost = False  # whether the device is: then the process ends at once, and no destructor calls it
 
     async def start(self) -> int:
         """See Role."""
+        loop = asyncio.get_running_loop()
+        self._loss: asyncio.Future[DeviceLost] = loop.create_future()
         self._side = await asyncio.to_thread(self._load)
+        self._side.core.on_lost = lambda error: loop.call_soon_threadsafe(self._lose, error)
         self._host = CoreHost(self._side.core, self._assignment.endpoint)
         return self._side.snapshot.version
 
@@ -33,15 +39,27 @@ class CoreRole:
         """Cores do not speak to each other."""
 
     async def serve(self, tell: Callable[[Message], None]) -> None:  # noqa: ARG002 - Ready has said it
-        """See Role."""
+        """See Role.
+
+        Raises:
+            DeviceLost: if the device is; every job was told so before.
+        """
         self._serving = asyncio.create_task(asyncio.to_thread(self._host.run))
+        self._loss.add_done_callback(lambda _: self._host.stop())
         await asyncio.shield(self._serving)
+        if self._loss.done():
+            raise self._loss.result()
 
     async def stop(self) -> None:
         """See Role; the frontends have ended."""
         self._host.stop()
         await self._serving
         await asyncio.to_thread(self._side.close)
+
+    def _lose(self, error: DeviceLost) -> None:
+        self.lost = True
+        if not self._loss.done():  # both engines may tell
+            self._loss.set_result(error)
 
     def _load(self) -> CoreSide:
         a = self._assignment
@@ -60,7 +78,12 @@ def main() -> None:
     child.log_as(assignment.name)
     device_from_name(assignment.device).claim()
     metrics = Metrics()
-    child.run(int(sys.argv[1]), assignment, CoreRole(assignment, metrics), metrics)
+    role = CoreRole(assignment, metrics)
+    try:
+        child.run(int(sys.argv[1]), assignment, role, metrics)
+    finally:
+        if role.lost:
+            os._exit(1)
 
 
 if __name__ == "__main__":

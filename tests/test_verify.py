@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from millirank.commands.engine import app
-from millirank_engines import ArtifactRefused, Check, Profile, Task, Tensors, open_engine, read_manifest
+from millirank_engines import ArtifactRefused, Check, EngineError, Profile, Task, Tensors, open_engine, read_manifest
 from millirank_engines.artifact import seal
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.parity import Case, rankings_agree
@@ -85,6 +85,21 @@ def test_verify_compares_with_the_sealed_latencies(unverified: Path, sealed: flo
     assert words in result.output
     assert "top10_overlap" in result.output
     assert ("FAILED" in result.output) is bool(code)
+
+
+def test_a_new_version_is_held_to_the_latencies_of_the_old(built: Path, unverified: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="has no sealed latencies"):
+        verify_engine(unverified, seconds=0, against=built)
+    before = tmp_path / "before"
+    before.mkdir()
+    seal(before, replace(read_manifest(built), files={}, latencies=(timed(1e-9),)))
+    report = verify_engine(unverified, seconds=0, against=before)
+    assert [profile for profile, check in report.slowdowns if not check.passed] == [BUCKETS[0]]
+    assert not report.sealed
+    other = read_manifest(before)
+    seal(before, replace(other, model=replace(other.model, name="other", hash="ff")))
+    with pytest.raises(EngineError, match="is of another model, other: compare with one of shop-encoder"):
+        verify_engine(unverified, seconds=0, against=before)
 
 
 def test_a_slowdown_is_told_for_each_profile_that_was_sealed() -> None:

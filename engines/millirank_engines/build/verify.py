@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from millirank_engines.artifact import Manifest, seal
+from millirank_engines.artifact import Manifest, read_manifest, seal
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.figures import Check, Latency
 from millirank_engines.load import open_engine
@@ -31,7 +31,9 @@ class Report:
         return all(check.passed for check in self.checks) and all(check.passed for _, check in self.slowdowns)
 
 
-def verify_engine(path: Path, *, seconds: float = 5.0, max_slowdown: float = SLOWDOWN) -> Report:
+def verify_engine(
+    path: Path, *, seconds: float = 5.0, max_slowdown: float = SLOWDOWN, against: Path | None = None
+) -> Report:
     """Loads a sealed artifact, holds it to its sealed reference again, here, and times it.
 
     An artifact that was built where it could not run is sealed anew with what is found, if that is within its bounds;
@@ -41,13 +43,18 @@ def verify_engine(path: Path, *, seconds: float = 5.0, max_slowdown: float = SLO
         path: the artifact's folder.
         seconds: about how long to time.
         max_slowdown: how many times as long as sealed a profile's median may take.
+        against: an artifact of the same model, such as that of the versions before, whose sealed latencies are
+            compared instead of its own.
 
     Raises:
         ArtifactRefused: if it may not be loaded.
-        EngineError: if its figures are to be sealed and its folder cannot be replaced.
+        EngineError: if the other artifact is of another model or has no latencies, or if its figures are to be sealed
+            and its folder cannot be replaced.
     """
+    before = _latencies_of(against, read_manifest(path)) if against else None
     loaded = open_engine(path, unverified=True)
     manifest = loaded.manifest
+    before = manifest.latencies if before is None else before
     cases = read_cases(path / PARITY, manifest.profiles)
     task, half = manifest.model.task, arithmetic(manifest.backend, manifest.precision)
     try:
@@ -56,11 +63,22 @@ def verify_engine(path: Path, *, seconds: float = 5.0, max_slowdown: float = SLO
         timed = latencies(loaded.engine, cases, seconds=seconds)
     finally:
         loaded.engine.close()
-    report = Report((*checks, *agreement), timed, slowdowns(timed, manifest.latencies, max_slowdown), sealed=False)
+    report = Report((*checks, *agreement), timed, slowdowns(timed, before, max_slowdown), sealed=False)
     if manifest.verified or not report.passed:
         return report
     reseal(path, replace(manifest, parity=checks, latencies=timed))
     return replace(report, sealed=True)
+
+
+def _latencies_of(path: Path, manifest: Manifest) -> tuple[Latency, ...]:
+    other = read_manifest(path)
+    if other.model.hash != manifest.model.hash:
+        raise EngineError(f"{path} is of another model, {other.name}: compare with one of {manifest.name}")
+    if not other.latencies:
+        raise EngineError(
+            f"{path} has no sealed latencies (those of a CPU depend on what runs beside it): compare with a GPU's"
+        )
+    return other.latencies
 
 
 def slowdowns(timed: Sequence[Latency], sealed: Sequence[Latency], bound: float) -> tuple[tuple[Profile, Check], ...]:

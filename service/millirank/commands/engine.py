@@ -111,11 +111,14 @@ def verify(
     max_slowdown: Annotated[
         float, typer.Option(help="How many times as long as sealed a profile's median may take.")
     ] = 1.25,
+    against: Annotated[
+        Path | None, typer.Option(help="Another artifact of the model, to compare with its sealed latencies.")
+    ] = None,
 ) -> None:
     """Hold an artifact to its FP32 reference and its sealed latencies on this machine; exit 1 if it is outside."""
     from millirank_engines.build.verify import verify_engine
 
-    report = verify_engine(folder, seconds=seconds, max_slowdown=max_slowdown)
+    report = verify_engine(folder, seconds=seconds, max_slowdown=max_slowdown, against=against)
     console = Console()
     console.print(_checks(report.checks))
     slower = dict(report.slowdowns)

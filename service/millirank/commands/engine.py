@@ -11,11 +11,15 @@ from rich.table import Table
 
 from millirank_engines import Check, Manifest, Profile, read_manifest
 from millirank_engines.artifact import parse_profile
+from millirank_engines.trtmodule import BACKENDS
 
+from . import enginetools
 from .enginebench import bench
 
-app = typer.Typer(no_args_is_help=True, help="Build, verify, time and inspect engines.")
+app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
+app.command()(enginetools.check)
+app.command()(enginetools.profiles)
 
 
 class TaskName(StrEnum):
@@ -138,8 +142,12 @@ def verify(
 
 
 @app.command()
-def inspect(folder: Annotated[Path, typer.Argument(help="The artifact's folder.")]) -> None:
-    """Show what an artifact is and what it was made of."""
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="The artifact's folder.")],
+    onnx: Annotated[Path | None, typer.Option(help="TensorRT: the graph it was made of. Default: made anew.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="TensorRT: the shape whose layers are timed.")] = None,
+) -> None:
+    """Show what an artifact is and what it was made of; of a TensorRT plan also its layers, with their times."""
     manifest = read_manifest(folder)
     console = Console()
     console.print(_facts(manifest))
@@ -148,6 +156,8 @@ def inspect(folder: Annotated[Path, typer.Argument(help="The artifact's folder."
     for name, (size, sha) in manifest.files.items():
         files.add_row(name, f"{size:,}", sha[:16])
     console.print(files)
+    if manifest.backend in BACKENDS:
+        enginetools.show_plan(folder, manifest, onnx, bucket, console)
 
 
 def _facts(manifest: Manifest) -> Table:

@@ -1,13 +1,14 @@
 """Builds engines for the GPU at hand, times them beside their peers in one run, and writes docs/benchmarks.
 
 python loadtest/h100_engines.py --work DIR [--replays 10000] [--soak 100000] [--peers torch-eager,torch-compile,…]
-    [--catalog products.jsonl --judgments judgments.csv] [--name h100-engines]
+    [--variants 'graph plain;level 5'] [--catalog products.jsonl --judgments judgments.csv] [--name h100-engines]
 
 Engines that are built already in DIR are reused. Shapes have plans with an optimization profile each. Without
 --catalog the throughput on real lengths is left out.
 """
 
 import argparse
+import contextlib
 import csv
 import gc
 import json
@@ -27,6 +28,7 @@ from millirank.commands.enginebench import bench_rows, timing_rows
 from millirank.tokens import Tokenizer
 from millirank_engines import Engine, EngineError, Profile, Task, open_engine, pack_pairs, read_manifest
 from millirank_engines.artifact import parse_profile
+from millirank_engines.build.backend import backend_of
 from millirank_engines.build.bench import bench_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.parity import PARITY, read_cases
@@ -35,6 +37,16 @@ from millirank_engines.model import ENCODER, RERANKER
 
 PEERS = ("torch-eager", "torch-eager-fp32", "torch-compile", "onnxruntime")
 PEER_REPLAYS = 1000  # at most: an eager call takes milliseconds
+LARGE, LARGE_SHARE = 64 * 64, 10  # padded tokens beyond which a bucket is replayed so many times less often
+VARIANTS: dict[str, dict[str, object]] = {  # options of `millirank engine build`
+    "graph plain": {"graph": "plain"},
+    "graph half-norm": {"graph": "half-norm"},
+    "graph joined-qkv": {"graph": "joined-qkv"},
+    "graph half-norm,joined-qkv": {"graph": "half-norm,joined-qkv"},
+    "level 5": {"level": 5},
+    "no auxiliary streams": {"aux_streams": 0},
+    "version-compatible": {"version_compatible": True},
+}
 PAIRS = 200_000  # of real lengths
 NOTES = (
     "All in one run on one machine, buckets of an engine interleaved in random order, from host arrays to host",
@@ -54,34 +66,30 @@ class Subject:
     source: Callable[[Path], str]  # from the work folder
     task: Task
     buckets: tuple[str, ...]
+    compared: tuple[str, ...]  # with the peers, and between the variants
 
 
 SUBJECTS = (
-    Subject("minilm-encoder", lambda _: ENCODER, "embed", ("1x16", "8x16", "32x16")),
+    Subject(
+        "minilm-encoder",
+        lambda _: ENCODER,
+        "embed",
+        ("1x16", "1x32", "8x16", "32x16"),
+        ("1x16", "32x16"),
+    ),
     Subject(
         "minilm-reranker",
         lambda _: RERANKER,
         "rerank",
-        (
-            "16x32",
-            "50x32",
-            "50x64",
-            "128x32",
-            "256x32",
-            "256x64",
-            "512x32",
-            "512x40",
-            "512x48",
-            "512x64",
-            "1024x32",
-            "1024x64",
-        ),
+        ("50x32", "50x40", "50x64", "256x40", "256x64", "512x32", "512x40", "1024x32"),
+        ("50x32", "50x64", "512x32"),
     ),
     Subject(
         "bert-base-reranker",
         lambda work: str(write_bert_base(work / "bert-base")),
         "rerank",
-        ("50x64", "256x64", "512x64"),
+        ("50x64", "512x64"),
+        ("50x64",),
     ),
 )
 
@@ -94,6 +102,22 @@ def exact(buckets: Sequence[Profile]) -> Profiles:
             OptimizationProfile(Range(b.batch, b.batch, b.batch), Range(b.length, b.length, b.length)) for b in buckets
         ),
     )
+
+
+def variant_rows(subject: Subject, names: Sequence[str], work: Path, replays: int) -> Iterator[Row]:
+    """What an option of the build gives: latency, kernels and the build's own time, at the compared shapes."""
+    profiles = exact([parse_profile(text) for text in subject.compared])
+    for name in names:
+        out, start = work / "variants" / f"{subject.name}, {name}", time.perf_counter()
+        backend = backend_of("tensorrt", VARIANTS[name])
+        build_engine(subject.source(work), out, task=subject.task, backend=backend, precision="fp16", profiles=profiles)
+        case = f"{subject.name} variants/{name}"
+        yield Row(case, "build", time.perf_counter() - start, "s")
+        with contextlib.closing(open_engine(out).engine) as engine:
+            feeds = {one.profile: one.feeds for one in read_cases(out / PARITY, profiles.buckets)}
+            for timing in bench_engine(engine, read_manifest(out).model, feeds, replays=replays):
+                yield Row(case, f"{timing.profile} p50", 1e3 * timing.quantile(0.5), "ms")
+                yield Row(case, f"{timing.profile} kernels", engine.graph_nodes[timing.profile].get("Kernel", 0), "")
 
 
 def built(subject: Subject, work: Path) -> tuple[Path, list[Row]]:
@@ -150,7 +174,8 @@ def peer_engine(peer: str, source: str, task: Task, profiles: Sequence[Profile])
 def peer_rows(subject: Subject, peer: str, folder: Path, work: Path, replays: int) -> Iterator[Row]:
     """A peer's figures at the shapes and with the inputs of the artifact."""
     manifest = read_manifest(folder)
-    feeds = {case.profile: case.feeds for case in read_cases(folder / PARITY, manifest.profiles)}
+    shapes = [parse_profile(text) for text in subject.compared]
+    feeds = {case.profile: case.feeds for case in read_cases(folder / PARITY, shapes)}
     engine = peer_engine(peer, subject.source(work), subject.task, tuple(feeds))
     for timing in bench_engine(engine, manifest.model, feeds, replays=min(replays, PEER_REPLAYS)):
         yield from timing_rows(f"{subject.name}/{subject.task}/{timing.profile}/fp16/{peer}", timing, None)
@@ -213,18 +238,31 @@ def speedups(rows: Sequence[Row], peers: Sequence[str]) -> Iterator[Row]:
 
 def subject_rows(subject: Subject, given: argparse.Namespace, peers: Sequence[str]) -> Iterator[Row]:
     """Everything about one model."""
-    print(f"{subject.name}: building", flush=True)
-    folder, made = built(subject, given.work)
-    yield from made
-    print(f"{subject.name}: timing", flush=True)
-    for row in bench_rows(folder, replays=given.replays):
-        yield Row(row.case.replace(read_manifest(folder).model.name, subject.name, 1), row.metric, row.value, row.unit)
-    yield from device_rows(subject.name, folder, given.soak)
-    if given.catalog and given.judgments and subject.name == "minilm-reranker":
-        yield from real_rows(subject.name, folder, given.catalog, given.judgments)
-    for peer in peers:
-        print(f"{subject.name}: {peer}", flush=True)
-        yield from peer_rows(subject, peer, folder, given.work, given.replays)
+    if "engines" in given.parts:
+        print(f"{subject.name}: building", flush=True)
+        folder, made = built(subject, given.work)
+        yield from made
+        print(f"{subject.name}: timing", flush=True)
+        yield from engine_rows(subject, folder, given.replays)
+        yield from device_rows(subject.name, folder, given.soak)
+        if given.catalog and given.judgments and subject.name == "minilm-reranker":
+            yield from real_rows(subject.name, folder, given.catalog, given.judgments)
+        for peer in peers:
+            print(f"{subject.name}: {peer}", flush=True)
+            yield from peer_rows(subject, peer, folder, given.work, given.replays)
+    if "variants" in given.parts:
+        print(f"{subject.name}: variants", flush=True)
+        yield from variant_rows(subject, given.variants.split(";"), given.work, given.replays // LARGE_SHARE)
+
+
+def engine_rows(subject: Subject, folder: Path, replays: int) -> Iterator[Row]:
+    """The figures of `millirank engine bench`, large buckets replayed less often."""
+    manifest = read_manifest(folder)
+    small = [profile for profile in manifest.profiles if profile.tokens <= LARGE]
+    large = [profile for profile in manifest.profiles if profile.tokens > LARGE]
+    for some, times in ((small, replays), (large, max(1, replays // LARGE_SHARE))):
+        for row in bench_rows(folder, replays=times, profiles=some) if some else ():
+            yield Row(row.case.replace(manifest.model.name, subject.name, 1), row.metric, row.value, row.unit)
 
 
 def main() -> None:
@@ -235,6 +273,8 @@ def main() -> None:
     parser.add_argument("--soak", type=int, default=100_000, help="inferences")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s, or nothing")
     parser.add_argument("--models", default=",".join(s.name for s in SUBJECTS), help="some of %(default)s")
+    parser.add_argument("--parts", default="engines,variants", help="some of %(default)s")
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="some of %(default)s")
     parser.add_argument("--catalog", type=Path, help="products.jsonl, for real lengths")
     parser.add_argument("--judgments", type=Path, help="only its queries are used")
     parser.add_argument("--name", default="h100-engines")

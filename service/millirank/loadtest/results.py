@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from millirank.errors import ConfigError
+from millirank_engines.gpu import this_gpu
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Row:
 
 
 def machine() -> str:
-    """Processor, cores and system of this machine."""
+    """Processor, cores and system of this machine, and the GPU of this process if it has one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} cores, {name}, {platform.system()}, Python {platform.python_version()}"
+    gpu = this_gpu()
+    card = f", {gpu.name}, driver {gpu.driver}" if gpu else ""
+    return f"{os.cpu_count()} cores, {name}, {platform.system()}, Python {platform.python_version()}{card}"
 
 
 def commit() -> str:

@@ -90,6 +90,13 @@ def test_a_query_that_must_be_embedded_waits_until_the_encoder_has_time() -> Non
     assert admission.wait("b", slack=0.007, now=0.0, backlog=0.006) == pytest.approx(0.002, rel=0.1)
 
 
+def test_whoever_has_waited_unseen_did_not_find_nobody() -> None:
+    admission = Admission(idle=0.003)
+    assert admission.wait("a", slack=0.001, now=0.0) == 0
+    assert admission.wait("a", slack=0.001, now=0.0, behind=True) >= 0.002
+    assert admission.wait("a", slack=0.007, now=0.0, behind=True) == 0
+
+
 def test_the_wait_for_the_encoder_is_no_work_of_our_own() -> None:
     admission = Admission(idle=0.001)
     for i in range(500):

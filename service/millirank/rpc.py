@@ -25,6 +25,7 @@ from .v1 import search_pb2
 
 SERVICE = "millirank.v1.SearchService"
 STUCK = 1.0  # seconds past its deadline after which a call whose client does not read is ended
+BEHIND = 0.001  # seconds that a query has waited before it was seen, beyond which it did not find an idle server
 PATIENCE = 10.0  # seconds that a query without a deadline may wait for its first stage
 
 
@@ -52,7 +53,7 @@ class SearchService:
     Args:
         clock: monotonic seconds, the pipeline's.
         metrics: of this process.
-        lag: seconds that the event loop is behind: a request has waited so long before it is seen.
+        lag: seconds for which a request has waited before it is seen.
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class SearchService:
         if query.priority is Priority.BATCH:  # nobody looks at a screen: it leaves room, and waits for the encoder
             wait = self._admission.wait(peer, slack / 2, now, pipeline.transport.backlog().encode)
         else:
-            wait = self._admission.wait(peer, slack, now)
+            wait = self._admission.wait(peer, slack, now, behind=now - query.arrived > BEHIND)
         if promise.max_inflight is not None and self.inflight >= promise.max_inflight:
             wait = max(wait, promise.least)
         if wait:

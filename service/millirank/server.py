@@ -20,6 +20,7 @@ from .errors import ConfigError
 from .interpreter import settle
 from .metrics import Exposition, LoopLag, Metrics
 from .pipeline import Pipeline
+from .probe import Probe
 from .rehearsal import rehearse
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
@@ -46,7 +47,8 @@ class Listener:
     def __init__(self, settings: Settings, *, shared: bool, metrics: Metrics) -> None:
         self.port = settings.port  # the real one once it is started
         self._settings, self._metrics, self._lag = settings, metrics, LoopLag()
-        self.service = SearchService(metrics=metrics, lag=lambda: self._lag.lag)
+        self._probe = Probe()
+        self.service = SearchService(metrics=metrics, lag=self._behind)
         self._health = health.aio.HealthServicer()
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_concurrent_streams", STREAMS)]
         options += [("grpc.max_connection_age_ms", CONNECTION_AGE), ("grpc.max_connection_age_grace_ms", LAST_STREAMS)]
@@ -59,8 +61,10 @@ class Listener:
             ConfigError: if the address cannot be bound.
         """
         self._bind()
+        self._probe.attach(self._server)
         await self._tell(serving=False)
         await self._server.start()
+        self._probe.start()
         self._lag.start(asyncio.get_running_loop(), self._metrics)
 
     async def rehearse(self, pipeline: Pipeline) -> None:
@@ -73,6 +77,7 @@ class Listener:
         found = await rehearse(pipeline)
         reply = max(settings.reply_reserve_ms / 1e3, found.outside)
         pipeline.limits = replace(pipeline.limits, reply_reserve=reply)
+        self._probe.usual = found.outside
         by_count = settings.scheduler == "count"
         promise = self.service.promise = Promise(
             sla=None if by_count else settings.sla_ms / 1e3 or None,
@@ -120,7 +125,13 @@ class Listener:
     async def stop(self) -> None:
         """Closes every connection."""
         self._lag.stop()
+        await self._probe.stop()
         await self._server.stop(LAST_CALLS)
+
+    def _behind(self) -> float:
+        """Seconds for which a call has waited that Python sees now: in gRPC or in the event loop."""
+        self._probe.nudge()
+        return max(self._lag.lag, self._probe.wait)
 
     def _bind(self) -> None:
         self._server.add_generic_rpc_handlers((handler(self.service),))

@@ -105,8 +105,8 @@ class Admission:
     whose own work the frontend does X a second, a new one waits L / X and then takes what an idle service takes. Both
     are learned from every query, its wait for the encoder left out, as quantiles: the idle time from those that found
     nobody ahead, 1 / X from the others. So the queue has no fixed length: it is as long as can be served in time,
-    X (slack - idle). A query that finds nobody ahead is always admitted, otherwise a service that was slow once would
-    never learn better.
+    X (slack - idle). A query that finds nobody ahead, seen or unseen, is always admitted, otherwise a service that was
+    slow once would never learn better.
 
     Beyond half of what can be served each peer has its share only: that of one who sends little stays free for it.
 
@@ -136,7 +136,7 @@ class Admission:
         """Seconds that each query ahead adds: 1 / X."""
         return self._measured * self.HOPE * self._each.value
 
-    def wait(self, peer: Hashable, slack: float, now: float, backlog: float = 0.0) -> float:
+    def wait(self, peer: Hashable, slack: float, now: float, backlog: float = 0.0, *, behind: bool = False) -> float:
         """Seconds after which a query could be admitted that must have its provisional order within slack; 0 for now.
 
         Args:
@@ -144,12 +144,13 @@ class Admission:
             slack: seconds left for the first stage.
             now: monotonic seconds.
             backlog: seconds that the encoder is busy, of a query that must not do without it.
+            behind: whether queries wait before they are seen.
         """
         own = self._peers.get(peer)
         if own is None:
             own = self._peers[peer] = _Peer()
         own.seen = now
-        if not self.waiting and not backlog:
+        if not (self.waiting or backlog or behind):
             return 0.0
         self._count(now)
         room = (slack - self.idle) / self.each  # queries ahead that still leave time

@@ -93,7 +93,7 @@ def layers_from_json(text: str, nodes: Sequence[str] = ()) -> tuple[Layer, ...]:
         return tuple(_layer(entry, set(nodes)) for entry in json.loads(text)["Layers"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
-            f"the engine inspector told something else than layers ({error!r}): build the plan anew, "
+            f"the engine inspector told something else than layers ({error!r} in {text[:80]!r}): build the plan anew, "
             "with detailed profiling verbosity, as `millirank engine build` does"
         ) from error
 

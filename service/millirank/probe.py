@@ -41,7 +41,9 @@ class Probe:
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Adds the probe's method and a socket of its own to a server that has not started."""
-        handlers = {METHOD[1]: grpc.unary_unary_rpc_method_handler(_empty)}
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            METHOD[1]: grpc.unary_unary_rpc_method_handler(_empty)
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD[0], handlers),))
         folder = self._folder.enter_context(tempfile.TemporaryDirectory(prefix="millirank-"))
         self._address = f"unix:{folder}/probe"

@@ -22,7 +22,7 @@ from millirank.loadtest.channel import NoServer, Target
 from millirank.loadtest.client import Run, drive, one_by_one
 from millirank.loadtest.hostile import Hostility, harass
 from millirank.loadtest.queries import read_queries, requests
-from millirank.loadtest.results import Row, read_rows, result
+from millirank.loadtest.results import Row, command, read_rows, result
 from millirank.loadtest.sampler import Sample, Sampler, sample
 from millirank.loadtest.schedule import Stretch, arrivals
 from millirank.loadtest.scrape import bucket_quantile, buckets, less, samples, total
@@ -518,6 +518,12 @@ def test_a_plot_of_nothing_is_empty_axes() -> None:
     assert plots.svg({"now": []}, 10).startswith("<svg")
     assert (
         plots.curves([*figures("b", 50), *figures("a", 10), Row("c", "answered", 1, "")], "answered") == ([10, 50],) * 2
+    )
+
+
+def test_a_command_is_told_without_the_folders_of_a_machine() -> None:
+    assert (
+        command(["/usr/bin/python", "a.py", "--out", "/home/me/a b", "x/y", "10"]) == "python a.py --out 'a b' x/y 10"
     )
 
 

@@ -46,13 +46,18 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def command(words: Sequence[str]) -> str:
+    """A command line as it can be published: absolute paths without the folders of this machine."""
+    return shlex.join([Path(word).name if Path(word).is_absolute() else word for word in words])
+
+
 def result(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows with where they come from, ready for json.dumps."""
     return {
         "machine": machine(),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(sys.argv),
         "rows": [asdict(row) for row in rows],
     }
 

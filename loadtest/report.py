@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from millirank.loadtest.results import Row, command, result
+from millirank.loadtest.results import Row, published, result
 
 BENCHMARKS = Path(__file__).parent.parent / "docs" / "benchmarks"
 
@@ -29,7 +29,7 @@ def write(
     shown: Collection[str] | None = None,
 ) -> None:
     """Writes NAME.json and the page NAME.md beside it, with the metrics that are shown: None means all."""
-    found = result(rows) | {"command": command(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])}
+    found = result(rows) | {"command": published(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])}
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     rows = [row for row in rows if shown is None or row.metric in shown]

@@ -22,7 +22,7 @@ from millirank.loadtest.channel import NoServer, Target
 from millirank.loadtest.client import Run, drive, one_by_one
 from millirank.loadtest.hostile import Hostility, harass
 from millirank.loadtest.queries import read_queries, requests
-from millirank.loadtest.results import Row, command, read_rows, result
+from millirank.loadtest.results import Row, published, read_rows, result
 from millirank.loadtest.sampler import Sample, Sampler, sample
 from millirank.loadtest.schedule import Stretch, arrivals
 from millirank.loadtest.scrape import bucket_quantile, buckets, less, samples, total

@@ -46,7 +46,7 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def command(words: Sequence[str]) -> str:
+def published(words: Sequence[str]) -> str:
     """A command line as it can be published: absolute paths without the folders of this machine."""
     return shlex.join([Path(word).name if Path(word).is_absolute() else word for word in words])
 
@@ -57,7 +57,7 @@ def result(rows: Sequence[Row]) -> dict[str, Any]:
         "machine": machine(),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": command(sys.argv),
+        "command": published(sys.argv),
         "rows": [asdict(row) for row in rows],
     }
 

@@ -521,10 +521,9 @@ def test_a_plot_of_nothing_is_empty_axes() -> None:
     )
 
 
-def test_a_command_is_told_without_the_folders_of_a_machine() -> None:
-    assert (
-        command(["/usr/bin/python", "a.py", "--out", "/home/me/a b", "x/y", "10"]) == "python a.py --out 'a b' x/y 10"
-    )
+def test_a_command_is_published_without_the_folders_of_a_machine() -> None:
+    words = ["/usr/bin/python", "a.py", "--out", "/home/me/a b", "x/y", "10"]
+    assert published(words) == "python a.py --out 'a b' x/y 10"
 
 
 def test_another_file_is_no_result(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from grpc_status import rpc_status
 from shop import Gate, Shop, open_shop
 
 from millirank.costs import CostTable
+from millirank.loadtest.call import Call
+from millirank.loadtest.channel import Channel, Target
 from millirank.rpc import Promise, SearchService, handler
 from millirank.v1 import search_pb2, search_pb2_grpc
 
@@ -19,9 +22,9 @@ SEARCH = "/millirank.v1.SearchService/Search"
 
 
 @asynccontextmanager
-async def open_service(
+async def open_port(
     folder: Path, *, promise: Promise | None = None, **fakes: Any
-) -> AsyncIterator[tuple[grpc.aio.Channel, SearchService, Shop]]:
+) -> AsyncIterator[tuple[str, SearchService, Shop]]:
     with open_shop(folder, **fakes) as shop:
         service = SearchService()
         service.pipeline, service.promise = shop.pipeline, promise or Promise()
@@ -29,9 +32,17 @@ async def open_service(
         server.add_generic_rpc_handlers((handler(service),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel, service, shop
+        yield f"127.0.0.1:{port}", service, shop
         await server.stop(None)
+
+
+@asynccontextmanager
+async def open_service(folder: Path, **options: Any) -> AsyncIterator[tuple[grpc.aio.Channel, SearchService, Shop]]:
+    async with (
+        open_port(folder, **options) as (address, service, shop),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield channel, service, shop
 
 
 async def search(channel: grpc.aio.Channel, request: Request, **options: Any) -> list[search_pb2.SearchResponse]:
@@ -211,6 +222,25 @@ async def test_the_service_keeps_its_own_promise(tmp_path: Path) -> None:
         _, final = await search(channel, Request(query="coffee"))  # while the engine is still at it
         gate.opened.set()
     assert (final.degraded, final.degraded_reason) == (True, "ENCODER_OVERRUN")
+
+
+async def test_a_client_that_does_not_read_is_given_up_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millirank.rpc.STUCK", 0.1)
+    async with open_port(tmp_path, promise=Promise(sla=0.2)) as (address, service, _):
+        deaf = Channel(Target(address, connections=1), stream_window=1)
+        await deaf.ready()
+        try:
+            deaf.open(Call(time.monotonic()), Request(query="coffee").SerializeToString(), None)
+            async with asyncio.timeout(20):
+                while not service._calls:
+                    await asyncio.sleep(0.001)
+                await service.idle()
+            assert service.inflight == 0
+        finally:
+            deaf.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_busy_encoder_costs_the_dense_index_and_refuses_nobody(tmp_path: Path) -> None:

@@ -108,8 +108,13 @@ class SearchService:
             )
             query, pipeline, ticket = self._admitted(asked, context.peer())
             with self._call():
-                async with asyncio.timeout(self._stuck(query)):
+                async with asyncio.timeout(self._stuck(query)) as stuck:
                     await self._answer(pipeline, query, ticket, context.write, meter)
+        except TimeoutError as error:
+            if not stuck.expired():
+                raise
+            meter.ended("DEADLINE_EXCEEDED")  # nor can it be told: its last message is still being written
+            raise asyncio.CancelledError from error
         except asyncio.CancelledError:
             meter.ended("CANCELLED")
             raise

@@ -5,8 +5,6 @@ no interface tells how long. So the server calls itself: the probe waits in the 
 """
 
 import asyncio
-import contextlib
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import grpc
 
 METHOD = ("millirank.Probe", "Probe")
+LOOPBACK = "127.0.0.1"
 EVERY = 0.01  # seconds between two probes at least, and none without traffic
 CROWD = 3  # calls that are seen while a probe waits; with fewer it waited for a busy processor, and not in a queue
 PATIENCE = 5.0  # seconds
@@ -37,21 +36,18 @@ class Probe:
         self._seen = 0  # calls since the latest probe was sent
         self._running: asyncio.Task[None] | None = None
         self._call: Any = None  # makes a call
-        self._folder = contextlib.ExitStack()
 
     def attach(self, server: grpc.aio.Server) -> None:
-        """Adds the probe's method and a socket of its own to a server that has not started."""
+        """Adds the probe's method, and a port that no other process shares, to a server that has not started."""
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             METHOD[1]: grpc.unary_unary_rpc_method_handler(_empty)
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD[0], handlers),))
-        folder = self._folder.enter_context(tempfile.TemporaryDirectory(prefix="millirank-"))
-        self._address = f"unix:{folder}/probe"
-        server.add_insecure_port(self._address)
+        self._port = server.add_insecure_port(f"{LOOPBACK}:0")
 
     def start(self) -> None:
         """Connects, once the server has started."""
-        self._channel = grpc.aio.insecure_channel(self._address)
+        self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{self._port}")
         self._call = self._channel.unary_unary("/" + "/".join(METHOD))
 
     @property
@@ -84,4 +80,3 @@ class Probe:
         if self._call is not None:
             self._call = None
             await self._channel.close()
-        self._folder.close()

@@ -1,7 +1,6 @@
 """Queries before the first real one: they warm the whole path, and show what it takes on this machine."""
 
 import asyncio
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from .errors import Unavailable
 from .pipeline import Pipeline
+from .probe import LOOPBACK
 from .rpc import SearchService, handler
 from .v1 import search_pb2, search_pb2_grpc
 
@@ -30,7 +30,7 @@ class Rehearsed:
 
 
 async def rehearse(pipeline: Pipeline) -> Rehearsed:
-    """Sends some queries through gRPC, over a socket of their own that no client sees.
+    """Sends some queries through gRPC, to a server of their own that no client knows.
 
     Raises:
         Unavailable: if one is not answered.
@@ -40,24 +40,22 @@ async def rehearse(pipeline: Pipeline) -> Rehearsed:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((handler(service),))
     own, encode, outside = [], [], []
-    with tempfile.TemporaryDirectory(prefix="millirank-") as folder:
-        address = f"unix:{folder}/rehearsal"
-        server.add_insecure_port(address)
-        await server.start()
-        try:
-            async with grpc.aio.insecure_channel(address) as channel:
-                stub = search_pb2_grpc.SearchServiceStub(channel)
-                for _ in range(QUERIES):
-                    await asyncio.sleep(PAUSE)
-                    start = time.monotonic()
-                    first, last = [answer.timings async for answer in stub.Search(REQUEST)]
-                    seconds = time.monotonic() - start
-                    embedding = (first.encode_queue_us + first.encode_us) / 1e6
-                    own.append(first.total_us / 1e6 - embedding)
-                    encode.append(embedding)
-                    outside.append(seconds - last.total_us / 1e6)
-        except grpc.aio.AioRpcError as error:
-            raise Unavailable(f"a rehearsal failed ({error.details()}): see the messages before it") from error
-        finally:
-            await server.stop(None)
+    port = server.add_insecure_port(f"{LOOPBACK}:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+            stub = search_pb2_grpc.SearchServiceStub(channel)
+            for _ in range(QUERIES):
+                await asyncio.sleep(PAUSE)
+                start = time.monotonic()
+                first, last = [answer.timings async for answer in stub.Search(REQUEST)]
+                seconds = time.monotonic() - start
+                embedding = (first.encode_queue_us + first.encode_us) / 1e6
+                own.append(first.total_us / 1e6 - embedding)
+                encode.append(embedding)
+                outside.append(seconds - last.total_us / 1e6)
+    except grpc.aio.AioRpcError as error:
+        raise Unavailable(f"a rehearsal failed ({error.details()}): see the messages before it") from error
+    finally:
+        await server.stop(None)
     return Rehearsed(max(LEAST_OWN, min(own)), min(encode), float(np.quantile(outside, OUTSIDE)))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millirank.costs import CostTable
-from millirank.sla import Admission, Depth, Rate, Ticket
+from millirank.sla import Admission, Depth, Margin, Rate, Ticket
 from millirank_engines.base import Profile
 
 LENGTHS = np.full(50, 20)
@@ -51,6 +51,28 @@ def test_depth_shrinks_smoothly_with_the_rate_and_ends_at_the_least() -> None:
 def test_requests_that_wait_together_bring_their_shares() -> None:
     depth = at_rate(Depth(linear()), 200)
     assert depth.choose([LENGTHS] * 3, [100.0205] * 3, 100.0) == 3  # 3 x 3.5 ms for 9 pairs and a bit
+
+
+def test_the_margin_settles_where_nearly_all_leave_in_time() -> None:
+    margin, random = Margin(0.010), np.random.default_rng(0)
+    late = []
+    for delay in random.exponential(0.0005, 20_000).tolist():
+        late.append(delay > margin.value)
+        margin.observe(delay - margin.value)
+    assert np.mean(late[5000:]) == pytest.approx(0.01, abs=0.004)
+    assert margin.value == pytest.approx(0.0005 * np.log(100), rel=0.3)
+
+
+def test_the_margin_knows_its_limits() -> None:
+    margin = Margin(0.010)
+    margin.observe(-1.0)
+    assert margin.value == 0
+    for _ in range(1000):
+        margin.observe(1.0)
+    assert margin.value == pytest.approx(0.003)
+    unlimited = Margin(None)
+    unlimited.observe(1.0)
+    assert unlimited.value == 0
 
 
 def answer(admission: Admission, peer: str, now: float, took: float) -> Ticket:

@@ -18,7 +18,7 @@ from .messages import parsed, proto_from_ranking, queries_from_bytes, query_from
 from .meter import Meter
 from .metrics import Metrics
 from .pipeline import Pipeline
-from .sla import Admission, Ticket
+from .sla import Admission, Margin, Ticket
 from .statuses import Context, abort, query_error
 from .types import Priority, Query
 from .v1 import search_pb2
@@ -78,6 +78,7 @@ class SearchService:
     @promise.setter
     def promise(self, promise: Promise) -> None:
         self._promise, self._admission = promise, Admission(promise.idle, promise.encode)
+        self._margin = Margin(promise.sla)
 
     def drain(self) -> None:
         """Refuses every query from now on."""
@@ -215,6 +216,8 @@ class SearchService:
                         self._admission.leave(ticket, self._clock(), (spent.encode_queue + spent.encode) / 1e6)
                     await send(proto_from_ranking(ranking, query.id))
                     meter.sent(ranking)
+            if query.deadline is not None:
+                self._margin.observe(self._clock() - (query.deadline + query.margin - self.promise.reply))
         finally:
             if waits:
                 self._admission.leave(ticket, None)
@@ -244,7 +247,8 @@ class SearchService:
                 f"{promise.least * 1e3:.1f} ms for the lexical index alone: allow more time"
             )
         now = self._clock()
-        slack = min(PATIENCE, left - promise.reply) - (now - query.arrived)
+        margin = self._margin.value
+        slack = min(PATIENCE, left - promise.reply - margin) - (now - query.arrived)
         if query.priority is Priority.BATCH:  # nobody looks at a screen: it leaves room, and waits for the encoder
             wait = self._admission.wait(peer, slack / 2, now, pipeline.transport.backlog().encode)
         else:
@@ -257,7 +261,8 @@ class SearchService:
                 retry_after=wait,
             )
         ticket = self._admission.enter(peer, now)
-        return replace(query, own=ticket.own), pipeline, ticket
+        due = None if query.deadline is None else query.deadline - margin
+        return replace(query, own=ticket.own, deadline=due, margin=margin), pipeline, ticket
 
 
 def handler(service: SearchService) -> grpc.GenericRpcHandler:

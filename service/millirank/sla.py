@@ -30,6 +30,28 @@ class Rate:
         return self._value * math.exp(min(0.0, (self._last - now) / self._window))
 
 
+class Margin:
+    """Seconds taken off every deadline, so that of the queries QUANTILE leave in time whatever delays the last steps.
+
+    What ends at its deadline is late by what then still happens: a thread that waits for a processor, a loop that is
+    busy. Each query that left late makes the margin longer by QUANTILE of a step, each other one shorter by the rest,
+    as a Pace does.
+    """
+
+    QUANTILE = 0.99
+    STEP = 0.1e-3  # seconds
+    MOST = 0.3  # of the time promised
+
+    def __init__(self, promised: float | None) -> None:
+        self.value = 0.0
+        self._most = self.MOST * promised if promised is not None else 0.0
+
+    def observe(self, late: float) -> None:
+        """Learns from a query that left so many seconds after it should have; less than 0 is in time."""
+        step = self.STEP * (self.QUANTILE if late > 0 else self.QUANTILE - 1)
+        self.value = min(max(self.value + step, 0.0), self._most)
+
+
 class Depth:
     """How many candidates of each request are reranked: as many as its oldest deadline and its fair share allow.
 

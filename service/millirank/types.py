@@ -45,6 +45,7 @@ class Query:
     rerank_depth: int | None = None  # a cap; None means the server's
     deadline: float | None = None  # monotonic seconds, set by rpc; None means no limit
     arrived: float = 0.0  # monotonic seconds, set by rpc
+    margin: float = 0.0  # seconds by which the deadline is earlier than what was promised, set by rpc
     own: float = 0.0  # seconds of work before its provisional order besides the encoder's, predicted by rpc
     id: str = ""
     priority: Priority = Priority.INTERACTIVE

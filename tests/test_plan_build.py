@@ -202,7 +202,10 @@ def test_ctrl_c_ends_a_build(half: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         plan(half, progress=interrupt)
     assert "100%" not in said[-1]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("plan")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("plan"):
+            thread.join(30)
+            assert not thread.is_alive()
     assert plan(half)
 
 

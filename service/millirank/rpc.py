@@ -103,6 +103,7 @@ class SearchService:
         """Serves Search."""
         arrived = self._clock() - self._lag()
         meter = Meter(self._metrics, "Search", arrived, self._clock)
+        stuck: asyncio.Timeout | None = None
         try:
             asked = query_from_proto(
                 parsed(data, search_pb2.SearchRequest), arrived, self._due(arrived, context.time_remaining())
@@ -111,11 +112,6 @@ class SearchService:
             with self._call():
                 async with asyncio.timeout(self._stuck(query)) as stuck:
                     await self._answer(pipeline, query, ticket, context.write, meter)
-        except TimeoutError as error:
-            if not stuck.expired():
-                raise
-            meter.ended("DEADLINE_EXCEEDED")  # nor can it be told: its last message is still being written
-            raise asyncio.CancelledError from error
         except asyncio.CancelledError:
             meter.ended("CANCELLED")
             raise
@@ -123,6 +119,9 @@ class SearchService:
             if context.done():  # nobody is there to get it
                 meter.ended("CANCELLED")
                 return
+            if stuck is not None and stuck.expired():  # it cannot be told: its last message is still being written
+                meter.ended("DEADLINE_EXCEEDED")
+                raise asyncio.CancelledError from error
             meter.failed(error)
             await abort(context, error)
 

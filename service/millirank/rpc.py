@@ -115,7 +115,7 @@ class SearchService:
         except asyncio.CancelledError:
             meter.ended("CANCELLED")
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
+        except Exception as error:  # whatever it is, the client gets a status
             if context.done():  # nobody is there to get it
                 meter.ended("CANCELLED")
                 return

@@ -1,3 +1,5 @@
+import os
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.openvino import default_profiles
 from millirank_engines.build.parity import kendall_tau, parity_feeds
-from millirank_engines.device import this_cpu
+from millirank_engines.device import background_now, this_cpu
 from millirank_engines.model import Template
 from millirank_engines.openvino import OpenVinoEngine, default_precision
 
@@ -133,6 +135,25 @@ def test_a_closed_engine_is_closed(onnx: tuple[Path, ModelSpec]) -> None:
     engine.close()
     with pytest.raises(EngineError, match="the engine is closed"):
         engine.infer(pack_sequences([], PROFILES[0], onnx[1]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the policies are Linux's")
+def test_a_background_engine_yields_only_once_it_is_told_to(onnx: tuple[Path, ModelSpec]) -> None:
+    path, spec = onnx
+    engine = OpenVinoEngine(path, PROFILES, "fp32", threads=2, background=True)
+    engine.infer(pack_sequences([np.array([5, 6])], Profile(1, 8), spec))
+    marked = [thread for thread, policy in policies().items() if policy == os.SCHED_BATCH]
+    background_now()
+    after = policies()
+    engine.close()
+    assert marked
+    assert {after[thread] for thread in marked if thread in after} <= {os.SCHED_IDLE}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def policies() -> dict[int, int]:
+    threads = [int(folder.name) for folder in Path("/proc/self/task").iterdir()]
+    return {thread: os.sched_getscheduler(thread) for thread in threads}
 
 
 def test_what_cannot_be_compiled_is_refused(onnx: tuple[Path, ModelSpec], tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from shop import TITLES, Gate, Shop, open_shop
 
 from millirank.costs import CostTable
 from millirank.errors import DeadlineExceeded
-from millirank.pipeline import Limits
+from millirank.jobs import Encoded
+from millirank.pipeline import Limits, Pipeline
 from millirank.rerank import blend
-from millirank.types import Degraded, Order, Phase, Query, Ranking
+from millirank.transport import InProcess
+from millirank.types import Degraded, Order, Phase, Priority, Query, Ranking
 from millirank_engines.base import Profile
+from millirank_engines.pack import Ids
 
 
 async def ask(
@@ -57,6 +60,27 @@ async def test_a_reranker_fault_leaves_the_provisional_order(tmp_path: Path) -> 
     assert final.degraded is Degraded.RERANKER_FAULT
     assert [hit.id for hit in final.hits] == [hit.id for hit in provisional.hits]
     assert final.rerank_depth == 0
+
+
+async def test_a_core_that_ends_after_the_first_stage_leaves_the_provisional_order(tmp_path: Path) -> None:
+    with open_shop(tmp_path) as shop:
+        query = Query("coffee", limit=10, rerank_depth=None, deadline=None, arrived=time.monotonic())
+        provisional, final = [ranking async for ranking in _without_reranks(shop).search(query)]
+    assert final.degraded is Degraded.RERANKER_FAULT
+    assert [hit.id for hit in final.hits] == [hit.id for hit in provisional.hits]
+
+
+def _without_reranks(shop: Shop) -> Pipeline:
+    """The shop's pipeline, whose core ends after it has embedded the query."""
+
+    class Ending(InProcess):
+        async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
+            encoded = await super().encode(ids, deadline, priority)
+            await asyncio.to_thread(shop.core.close)
+            return encoded
+
+    shop.pipeline.transport = Ending(shop.core)
+    return shop.pipeline
 
 
 async def test_a_reranker_overrun_ends_in_time(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from shop import open_shop
 
 from millirank.core import Core
 from millirank.errors import Unavailable
-from millirank.rehearsal import LEAST_OWN, QUERIES, rehearse
+from millirank.rehearsal import LEAST_OWN, PATIENCE, QUERIES, rehearse
 
 
 async def test_a_rehearsal_tells_the_encoder_from_the_rest(tmp_path: Path) -> None:
@@ -27,3 +27,16 @@ async def test_a_rehearsal_without_a_core_is_told(tmp_path: Path) -> None:
     with open_shop(tmp_path, start=stopped) as shop, pytest.raises(Unavailable, match="a rehearsal failed") as caught:
         await rehearse(shop.pipeline)
     assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
+
+
+async def test_rehearsals_that_are_late_show_nothing(tmp_path: Path) -> None:
+    with open_shop(tmp_path, encoder={"delay": lambda call: 0.6 if call == 3 else 0.0}) as shop:
+        found = await rehearse(shop.pipeline)
+    assert found.encode < 0.6
+    assert found.outside < PATIENCE
+
+
+async def test_that_no_rehearsal_is_answered_in_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millirank.rehearsal.PATIENCE", 1e-6)
+    with open_shop(tmp_path) as shop, pytest.raises(Unavailable, match="less busy"):
+        await rehearse(shop.pipeline)

@@ -1,5 +1,6 @@
 """What an artifact was built for and is loaded on: the processor's instruction sets, the versions of the libraries."""
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -16,6 +17,7 @@ from typing import Any
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # number of the system call; Python has no function for it
 LONG_SLICE = 20_000_000  # ns; the system's own are about 1 ms
 _CPUINFO = Path("/proc/cpuinfo")
+_THREADS = Path("/proc/self/task")
 # The instruction sets that decide which kernels an engine gets, spelt as in cpuinfo: flags on x86, Features on Arm.
 _X86 = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
 _X86_LATER = {"avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"}
@@ -88,6 +90,24 @@ def background() -> None:
     """Puts the calling thread, and those that it will start, behind everything else that wants to run."""
     if sys.platform == "linux":
         os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+
+
+def background_soon() -> None:
+    """Marks the calling thread, and those that it will start: they run as all others do until `background_now`.
+
+    A model that is compiled and warmed up behind everything else is not ready for minutes on a busy machine.
+    """
+    if sys.platform == "linux":
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
+
+
+def background_now() -> None:
+    """Puts every thread of this process that `background_soon` has marked behind everything else."""
+    if sys.platform == "linux":
+        for thread in (int(folder.name) for folder in _THREADS.iterdir()):
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                if os.sched_getscheduler(thread) == os.SCHED_BATCH:
+                    os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def long_slices() -> None:

@@ -74,7 +74,7 @@ class OpenVinoEngine:
             precision: fp32, fp16 (weights stored so, computed in fp32) or bf16.
             threads: for one inference; all cores of this process by default.
             static_tokens: profiles of at most so many padded tokens get a static model of their own.
-            background: whether its threads let every other go first.
+            background: whether its threads let every other go first, once `device.background_now` is called.
             deferred: whether static models are compiled after this returns, which takes 0.2 s each; until then their
                 shapes run on the dynamic one.
 
@@ -94,7 +94,7 @@ class OpenVinoEngine:
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or cores()),
         }
-        priority = device.background if background else device.long_slices
+        priority = device.background_soon if background else device.long_slices
         try:
             with ThreadPoolExecutor(1, initializer=priority) as starter:
                 starter.submit(self._compile, model).result()  # its threads inherit the starter's priority

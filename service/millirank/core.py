@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines import device
 from millirank_engines.base import DeviceLost
 from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
 
@@ -59,7 +60,7 @@ class Core:
         background: bool = True,
     ) -> None:
         metrics = metrics or Metrics()
-        self._clock = clock
+        self._clock, self._background = clock, background
         self.on_lost: Callable[[DeviceLost], object] = lambda error: log.critical("%s", error)  # from any thread
         self._encodes: Lane[EncodeJob] = Lane(
             "encode",
@@ -121,6 +122,8 @@ class Core:
         """Starts the lanes, after a warm-up where the costs are not known."""
         if not self.rerank_costs.seconds:
             self.warm_up()
+        if self._background:
+            device.background_now()
         self._encodes.start()
         self._reranks.start()
 

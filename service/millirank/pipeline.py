@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 from millirank_engines.pack import Ids
 
-from .errors import DeadlineExceeded, Overloaded
+from .errors import DeadlineExceeded, Overloaded, Unavailable
 from .jobs import Encoded, Reranked
 from .rerank import blend
 from .retrieve import Retriever, fuse
@@ -97,7 +97,7 @@ class Pipeline:
 
         Raises:
             DeadlineExceeded: if there was no time even for the provisional order.
-            Unavailable: if the core has stopped.
+            Unavailable: if there is no core that could embed the query.
         """
         tokens, truncated = self._encoder_tokens.query(query.text)
         if self._same_queries:
@@ -197,7 +197,7 @@ class Pipeline:
             async with asyncio.timeout(self._left(deadline)):
                 scores_by = self._before(deadline, HANDOVER)
                 reranked = await self.transport.rerank(tokens, rows, self._catalog.version, scores_by, query.priority)
-        except EngineError as error:
+        except (EngineError, Unavailable) as error:  # the core may have died since it embedded the query
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT
         except TimeoutError:

@@ -57,22 +57,27 @@ def test_the_margin_settles_where_nearly_all_leave_in_time() -> None:
     margin, random = Margin(0.010), np.random.default_rng(0)
     late = []
     for delay in random.exponential(0.0005, 20_000).tolist():
-        late.append(delay > margin.value)
-        margin.observe(delay - margin.value)
+        late.append(delay > margin.of(0))
+        margin.observe(0, delay - margin.of(0), 1.0)
     assert np.mean(late[5000:]) == pytest.approx(0.01, abs=0.004)
-    assert margin.value == pytest.approx(0.0005 * np.log(100), rel=0.3)
+    assert margin.of(0) == pytest.approx(0.0005 * np.log(100), rel=0.3)
 
 
 def test_the_margin_knows_its_limits() -> None:
     margin = Margin(0.010)
-    margin.observe(-1.0)
-    assert margin.value == 0
+    margin.observe(0, -1.0, 0.0)
+    assert margin.of(0) == 0
     for _ in range(1000):
-        margin.observe(1.0)
-    assert margin.value == pytest.approx(0.003)
+        margin.observe(0, 1.0, 2.0)
+    assert margin.of(0) == pytest.approx(0.003)
+    margin.observe(0, -1.0, 0.0)
+    shorter = margin.of(0)
+    margin.observe(0, 0.004, 0.003)  # it would have been late by 1 ms without any engine
+    assert margin.of(0) == shorter < 0.003
+    assert margin.of(3) == 0  # what one query learns alone says nothing of a crowd, nor the other way round
     unlimited = Margin(None)
-    unlimited.observe(1.0)
-    assert unlimited.value == 0
+    unlimited.observe(0, 1.0, 2.0)
+    assert unlimited.of(0) == 0
 
 
 def answer(admission: Admission, peer: str, now: float, took: float) -> Ticket:
@@ -127,8 +132,16 @@ def test_the_wait_for_the_encoder_is_no_work_of_our_own() -> None:
         admission.leave(second, i + 0.0074, encoding=0.006)
     assert admission.idle == pytest.approx(0.001, rel=0.1)
     assert admission.each == pytest.approx(0.0004, rel=0.1)
-    assert admission.enter("a", 1000.0).own == admission.idle
-    assert admission.enter("a", 1000.0).own == pytest.approx(admission.idle + admission.each)
+    assert admission.enter("a", 1000.0).own == pytest.approx(0.001, rel=0.1)
+    assert admission.enter("a", 1000.0).own == pytest.approx(0.0014, rel=0.1)
+
+
+def test_what_rarely_takes_long_keeps_no_query_from_the_encoder() -> None:
+    admission = Admission(idle=0.001)
+    for i in range(1000):
+        answer(admission, "a", float(i), 0.004 if i % 10 == 0 else 0.001)
+    assert admission.idle > 0.003
+    assert admission.enter("a", 1000.0).own < 0.002
 
 
 def test_a_greedy_peer_leaves_the_others_their_share() -> None:

@@ -26,7 +26,7 @@ from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Timings
 
 P = ParamSpec("P")
 T = TypeVar("T")
-HANDOVER = 0.0005  # seconds from the end of a rerank until its scores are here
+HANDOVER = 0.0005  # seconds from the end of an engine's work until what it found is here
 log = logging.getLogger(__name__)
 
 
@@ -125,14 +125,15 @@ class Pipeline:
             index_version=str(self._catalog.version),
             query_truncated=truncated or pair_truncated,
         )
+        asked = self._clock()
         reranking = asyncio.ensure_future(self._rerank(pair_tokens, found.order.rows, query))  # while the answer leaves
         try:
             yield answer
             reranked, reason = await reranking
         finally:
             reranking.cancel()  # without effect once it has ended
-        if reranked:
-            timings = replace(timings, rerank_queue=_micros(reranked.queued), rerank=_micros(reranked.ran))
+        waited, ran = (reranked.queued, reranked.ran) if reranked else (self._clock() - asked, 0.0)
+        timings = replace(timings, rerank_queue=_micros(waited), rerank=_micros(ran))
         order = blend(found.order, reranked.scores) if reranked else found.order
         missing = [row for row in order.rows[: query.limit].tolist() if row not in found.products]
         if missing:
@@ -162,7 +163,7 @@ class Pipeline:
             return None, Degraded.ENCODER_OVERRUN
         try:
             async with asyncio.timeout(self._left(deadline)):
-                return await self.transport.encode(tokens, deadline, query.priority), None
+                return await self.transport.encode(tokens, self._before(deadline, HANDOVER), query.priority), None
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None, Degraded.ENCODER_FAULT

@@ -209,14 +209,15 @@ class SearchService:
         try:
             async with contextlib.aclosing(pipeline.search(query)) as rankings:
                 async for ranking in rankings:
+                    spent = ranking.timings
                     if waits:
                         waits = False
-                        spent = ranking.timings
                         self._admission.leave(ticket, self._clock(), (spent.encode_queue + spent.encode) / 1e6)
                     await send(proto_from_ranking(ranking, query.id))
                     meter.sent(ranking)
             if query.deadline is not None:
-                self._margin.observe(self._clock() - (query.deadline + query.margin - self.promise.reply))
+                late = self._clock() - (query.deadline + query.margin - self.promise.reply)
+                self._margin.observe(ticket.ahead, late, spent.engines / 1e6)
         finally:
             if waits:
                 self._admission.leave(ticket, None)
@@ -246,7 +247,7 @@ class SearchService:
                 f"{promise.least * 1e3:.1f} ms for the lexical index alone: allow more time"
             )
         now = self._clock()
-        margin = self._margin.value
+        margin = self._margin.of(self._admission.waiting)
         slack = min(PATIENCE, left - promise.reply - margin) - (now - query.arrived)
         if query.priority is Priority.BATCH:  # nobody looks at a screen: it leaves room, and waits for the encoder
             wait = self._admission.wait(peer, slack / 2, now, pipeline.transport.backlog().encode)

@@ -34,22 +34,41 @@ class Margin:
     """Seconds taken off every deadline, so that of the queries QUANTILE leave in time whatever delays the last steps.
 
     What ends at its deadline is late by what then still happens: a thread that waits for a processor, a loop that is
-    busy. Each query that left late makes the margin longer by QUANTILE of a step, each other one shorter by the rest,
-    as a Pace does.
+    busy. Each query that left late makes the margin longer by QUANTILE of a step, each that left in time shorter by the
+    rest, as a Pace does. One that was late by more than it spent on the encoder and the reranker teaches nothing: it
+    would have been late without them, and an earlier deadline takes nothing else away.
+
+    Queries that found others ahead have a margin of their own: what a burst taught is no reason to hurry when it is
+    over.
+
+    Args:
+        promised: seconds from arrival to the final message; None for no limit, and no margin.
     """
 
     QUANTILE = 0.99
-    STEP = 0.1e-3  # seconds
+    STEP = 0.2e-3  # seconds
     MOST = 0.3  # of the time promised
 
     def __init__(self, promised: float | None) -> None:
-        self.value = 0.0
+        self._values = [0.0, 0.0]  # seconds: of queries that found nobody ahead, of the others
         self._most = self.MOST * promised if promised is not None else 0.0
 
-    def observe(self, late: float) -> None:
-        """Learns from a query that left so many seconds after it should have; less than 0 is in time."""
+    def of(self, ahead: int) -> float:
+        """Seconds for a query that finds so many ahead."""
+        return self._values[ahead > 0]
+
+    def observe(self, ahead: int, late: float, spent: float) -> None:
+        """Learns from a query.
+
+        Args:
+            ahead: queries that it found ahead.
+            late: seconds that it left after it should have; less than 0 is in time.
+            spent: seconds that it waited for the encoder and the reranker, whatever came of it.
+        """
+        if late > spent:
+            return
         step = self.STEP * (self.QUANTILE if late > 0 else self.QUANTILE - 1)
-        self.value = min(max(self.value + step, 0.0), self._most)
+        self._values[ahead > 0] = min(max(self.of(ahead) + step, 0.0), self._most)
 
 
 class Depth:
@@ -115,7 +134,7 @@ class Ticket:
 
     peer: Hashable
     ahead: int  # queries in their first stage when it came
-    own: float  # seconds that its own work is predicted to take, with the wait for theirs
+    own: float  # seconds that its own work takes as often as not, with the wait for theirs
     arrived: float  # monotonic seconds
 
 
@@ -127,7 +146,8 @@ class Admission:
     whose own work the frontend does X a second, a new one waits L / X and then takes what an idle service takes. Both
     are learned from every query, its wait for the encoder left out, as quantiles: the idle time from those that found
     nobody ahead, 1 / X from the others. So the queue has no fixed length: it is as long as can be served in time,
-    X (slack - idle). A query that finds nobody ahead, seen or unseen, is always admitted, otherwise a service that was
+    X (slack - idle). How much of its time a query may wait for the encoder follows the medians instead: what is rarely
+    needed for the steps after it is the margin's to keep. A query that finds nobody ahead, seen or unseen, is always admitted, otherwise a service that was
     slow once would never learn better.
 
     Beyond half of what can be served each peer has its share only: that of one who sends little stays free for it.
@@ -145,6 +165,7 @@ class Admission:
         self.waiting = 0  # queries in their first stage
         self._measured, self._encode = idle, encode
         self._idle, self._each = Pace(self.QUANTILE), Pace(self.QUANTILE)  # multiples of the idle time and of HOPE
+        self._usual_idle, self._usual_each = Pace(0.5), Pace(0.5)  # of the same
         self._peers: dict[Hashable, _Peer] = {}
         self._active, self._counted = 1, -math.inf
 
@@ -189,7 +210,8 @@ class Admission:
 
     def enter(self, peer: Hashable, now: float) -> Ticket:
         """Counts an admitted query."""
-        ticket = Ticket(peer, self.waiting, self._own(), now)
+        usual = self._usual_idle.value + self.waiting * self.HOPE * self._usual_each.value
+        ticket = Ticket(peer, self.waiting, self._measured * usual, now)
         self.waiting += 1
         self._peers.setdefault(peer, _Peer()).waiting += 1
         return ticket
@@ -209,8 +231,11 @@ class Admission:
         took = max(0.0, now - ticket.arrived - encoding)
         if not ticket.ahead:
             self._idle.observe(took / self._measured)
+            self._usual_idle.observe(took / self._measured)
         else:
-            self._each.observe(max(0.0, took - self.idle) / (ticket.ahead * self._measured * self.HOPE))
+            each = ticket.ahead * self._measured * self.HOPE
+            self._each.observe(max(0.0, took - self.idle) / each)
+            self._usual_each.observe(max(0.0, took - self._measured * self._usual_idle.value) / each)
 
     def _own(self) -> float:
         """Seconds that the own work of one more query takes, with the wait for that of those ahead: Little's law."""

@@ -86,6 +86,11 @@ class Timings:
     rerank: int = 0
     total: int = 0
 
+    @property
+    def engines(self) -> int:
+        """The wait for the encoder and the reranker, whatever came of it."""
+        return self.encode_queue + self.encode + self.rerank_queue + self.rerank
+
 
 @dataclass(frozen=True)
 class Ranking:

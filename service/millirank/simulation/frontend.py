@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank.sla import Admission, Ticket
+from millirank.sla import Admission, Margin, Ticket
 from millirank.types import Degraded
 
 from .core import Fleet
@@ -33,9 +33,11 @@ class _Query:
     index: int
     arrived: float
     ticket: Ticket
+    due: float  # simulated seconds, when its final message begins to leave at the latest
     stage: _Stage = _Stage.ENCODE
-    asked: float = 0.0  # simulated seconds, when it was sent to the encoder
-    encoding: float = 0.0  # seconds that it waited for it
+    asked: float = 0.0  # simulated seconds, when it was sent to the encoder, then to the reranker
+    encoding: float = 0.0  # seconds that it waited for the encoder
+    reranking: float = 0.0  # and for the reranker
     work: Work | None = None  # that runs or waits for it
     degraded: Degraded | None = None
     depth: int = 0
@@ -90,7 +92,7 @@ class Frontend:
         records: Records,
     ) -> None:
         self.loop, self._reader = Worker(events), Worker(events)
-        self._admission = Admission(idle)
+        self._admission, self._margin = Admission(idle), Margin(sla)
         self._events, self._fleet, self._around, self._records = events, fleet, around, records
         self._sla, self._reserve, self._least = sla, reply, idle + reply
         self._trace, self._peers = trace, peers.tolist()
@@ -102,14 +104,15 @@ class Frontend:
     def _accept(self, index: int, arrived: float) -> tuple[float, Then | None]:
         now = self._events.now
         refusal = Ended.TOO_LATE if self._sla < self._least else None
-        slack = self._sla - self._reserve - (now - arrived)
+        due = arrived + self._sla - self._reserve - self._margin.of(self._admission.waiting)
+        slack = due - now
         peer = self._peers[index]
         if refusal is None and self._admission.wait(peer, slack, now):
             refusal = Ended.REFUSED
         if refusal is not None:
             self._records.end(index, refusal)
             return self._around.refuse, None
-        query = _Query(index, arrived, self._admission.enter(peer, now))
+        query = _Query(index, arrived, self._admission.enter(peer, now), due)
         return self._around.accept, partial(self._encode, query)
 
     def _encode(self, query: _Query) -> None:
@@ -119,7 +122,7 @@ class Frontend:
             self._records.end(query.index, Ended.TOO_LATE)
             return
         query.asked = now
-        due = query.arrived + self._sla - self._reserve - query.ticket.own
+        due = query.due - query.ticket.own
         if due <= now:
             self._retrieve(query, Degraded.ENCODER_OVERRUN)
             return
@@ -153,7 +156,7 @@ class Frontend:
         now = self._events.now
         query.stage = _Stage.RERANK
         pairs = self._trace.pairs[query.index]
-        due = query.arrived + self._sla - self._reserve
+        due, query.asked = query.due, now
         if not len(pairs):
             self._finish(query, 0, None)
         elif due <= now:
@@ -182,11 +185,14 @@ class Frontend:
 
     def _finish(self, query: _Query, depth: int, loss: Degraded | None) -> None:
         query.stage, query.depth, query.degraded = _Stage.FINAL, depth, query.degraded or loss
+        query.reranking = self._events.now - query.asked
         self.loop.post(lambda: (self._around.reply, partial(self._ended, query)))
 
     def _ended(self, query: _Query) -> None:
         """The final message has left."""
         records, index = self._records, query.index
+        late = self._events.now - (query.arrived + self._sla - self._reserve)
+        self._margin.observe(query.ticket.ahead, late, query.encoding + query.reranking)
         records.end(index, Ended.ANSWERED)
         records.final[index] = self._events.now - query.arrived + self._around.wire
         records.depth[index] = query.depth

@@ -21,7 +21,7 @@ from millirank.transport import InProcess
 from millirank.v1 import search_pb2
 from millirank_engines.base import Profile
 from millirank_engines.fake import FakeEngine
-from millirank_engines.pack import pack_sequences
+from millirank_engines.pack import Ragged, pack_sequences
 
 TITLES = (
     "red running shoe",
@@ -65,8 +65,8 @@ class Products:
             (f"p{row}", search_pb2.Product(id=f"p{row}", title=self.titles[row]).SerializeToString()) for row in rows
         ]
 
-    def __getitem__(self, row: int) -> NDArray[np.generic]:
-        return self._ids[row]
+    def gather(self, rows: NDArray[np.uint32]) -> Ragged:
+        return Ragged.of([self._ids[row] for row in rows.tolist()])
 
     def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
         return np.array([len(self._ids[row]) for row in rows.tolist()], np.int64)
@@ -102,7 +102,8 @@ def open_shop(
     embed, rerank = FakeEngine(task="embed", profiles=profiles), FakeEngine(task="rerank", profiles=profiles)
     tokenizer = Tokenizer(path, embed.spec)
     products = Products(tokenizer)
-    packed = (pack_sequences([products[row]], Profile(1, 16), embed.spec) for row in range(len(TITLES)))
+    titles = (tokenizer.encode(title, 64)[0] for title in TITLES)
+    packed = (pack_sequences([title], Profile(1, 16), embed.spec) for title in titles)
     vectors = np.concatenate([embed.infer(feeds)["embedding"] for feeds in packed])
     core = Core(Model(embed, embed.spec), Model(rerank, rerank.spec))
     core.warm_up(rounds=1, idle=0)

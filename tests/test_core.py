@@ -15,6 +15,7 @@ from millirank.jobs import Encoded, EncodeJob, Reranked, RerankJob
 from millirank.lane import Model
 from millirank_engines.base import EngineFailed, Profile, Tensors
 from millirank_engines.fake import FakeEngine
+from millirank_engines.pack import Ragged
 
 PROFILES = (Profile(1, 16), Profile(4, 16), Profile(16, 16), Profile(16, 64))
 Answer = Encoded | Reranked | Exception
@@ -24,8 +25,8 @@ Infer = Callable[[Tensors], dict[str, NDArray[np.float32]]]
 class Tokens:
     """Product n has n % 20 + 1 tokens, all of them n."""
 
-    def __getitem__(self, row: int) -> NDArray[np.generic]:
-        return np.full(row % 20 + 1, 1000 + row)
+    def gather(self, rows: NDArray[np.uint32]) -> Ragged:
+        return Ragged.of([np.full(row % 20 + 1, 1000 + row) for row in rows.tolist()])
 
     def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
         return rows.astype(np.int64) % 20 + 1
@@ -136,8 +137,7 @@ def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
     depths = []
     for pace in (0.5, 1.0, 2.0):
-        for profile in PROFILES:
-            core.rerank_costs.paces[profile].value = pace
+        core.rerank_costs.paces.values[:] = pace
         answers: list[Answer] = []
         core.submit(RerankJob(answers.append, core._clock() + 0.0085, np.array([1]), rows(40), 1))
         core.step()

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millirank.costs import AT_ONCE, CostTable, Pace
+from millirank.costs import AT_ONCE, CostTable
+from millirank.pace import LIMITS, Pace, Paces
 from millirank_engines.base import Profile
 
 
@@ -115,7 +116,7 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     pace = Pace()
     for _ in range(1000):
         pace.observe(100.0)
-    assert pace.value == Pace.LIMITS[1]
+    assert pace.value == LIMITS[1]
     for tenth in range(400):
         pace.doubt(100.0 + tenth / 10)
     assert 2.0 < pace.value < 3.0
@@ -125,3 +126,19 @@ def test_the_pace_recovers_from_a_bad_start_and_knows_its_limits() -> None:
     for _ in range(10_000):
         pace.observe(0.5)
     assert 0.45 < pace.value < 0.6
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.1, 6)), max_size=60))
+def test_paces_are_paces_that_learn_from_each_other(observed: list[tuple[int, float]]) -> None:
+    paces, alone = Paces(3, others=0.0), [Pace() for _ in range(3)]
+    together = Paces(3, others=1.0)
+    for second, (at, ratio) in enumerate(observed):
+        paces.observe(at, ratio)
+        together.observe(at, ratio)
+        alone[at].observe(ratio)
+        if second % 7 == 0:
+            paces.doubt(float(second))
+            for pace in alone:
+                pace.doubt(float(second))
+    np.testing.assert_allclose(paces.values, [pace.value for pace in alone])
+    assert np.ptp(together.values) == 0

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from models import Tiny, write_model
 
 from millirank_engines import (
@@ -28,6 +30,7 @@ from millirank_engines.build.parity import kendall_tau, parity_feeds
 from millirank_engines.device import background_now, this_cpu
 from millirank_engines.model import Template
 from millirank_engines.openvino import OpenVinoEngine, default_precision
+from millirank_engines.pack import Ragged
 
 TASKS: tuple[Task, ...] = ("embed", "rerank")
 PROFILES = (Profile(1, 8), Profile(1, 16), Profile(2, 8), Profile(4, 24), Profile(8, 32))
@@ -224,6 +227,37 @@ def test_a_query_longer_than_its_profile_is_refused_and_a_product_cut() -> None:
     assert feeds["input_ids"][0].tolist() == [101, 200, 201, 202, 203, 102, 300, 301, 302, 303, 304, 102]
     with pytest.raises(EngineError, match="a query of 11 tokens does not fit in a pair of 12"):
         pack_pairs([np.arange(200, 211)], [np.arange(3)], Profile(1, 12), spec)
+
+
+@given(st.data())
+def test_pairs_that_share_queries_are_packed_as_each_with_its_own(data: st.DataObject) -> None:
+    """Against the definition: [CLS] query [SEP] product [SEP], cut and padded."""
+    spec = FakeEngine(task="rerank").spec
+    words = st.lists(st.integers(200, 900), max_size=9)
+    queries = [np.array(query, np.uint16) for query in data.draw(st.lists(words, min_size=1, max_size=3))]
+    owners = np.sort(np.array(data.draw(st.lists(st.integers(0, len(queries) - 1), max_size=6)), np.intp))
+    products = [np.array(data.draw(words), np.uint16) for _ in owners]
+    feeds = pack_pairs(queries, Ragged.of(products), Profile(6, 14), spec, owners)
+    for row in range(6):
+        query, product = ([], []) if row >= len(owners) else (queries[owners[row]].tolist(), products[row].tolist())
+        head = [spec.cls_id, *query, *[spec.sep_id] * spec.pair_separators]
+        tail = [*product[: 13 - len(head)], spec.sep_id]
+        padding = 14 - len(head) - len(tail)
+        assert feeds["input_ids"][row].tolist() == [*head, *tail, *[spec.pad_id] * padding]
+        assert feeds["attention_mask"][row].tolist() == [1] * (14 - padding) + [0] * padding
+        assert feeds["token_type_ids"][row].tolist() == [0] * len(head) + [1] * len(tail) + [0] * padding
+    alone = pack_pairs([queries[owner] for owner in owners], products, Profile(6, 14), spec)
+    for name, tensor in feeds.items():
+        assert tensor.dtype == np.int32
+        np.testing.assert_array_equal(tensor, alone[name])
+
+
+def test_ragged_sequences_are_taken_and_joined_in_order() -> None:
+    ragged = Ragged.of([np.array([1, 2]), np.array([], int), np.array([3])])
+    taken = Ragged.joined([ragged.take(np.array([2, 0])), ragged.take(np.array([0, 1, 2]))])
+    assert taken.ids.tolist() == [3, 1, 2, 1, 2, 3]
+    assert taken.lengths.tolist() == [1, 2, 2, 0, 1]
+    assert len(Ragged.of([])) == 0
 
 
 def test_kendall_tau_counts_pairs_within_rankings() -> None:

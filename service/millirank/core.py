@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from millirank_engines import device
 from millirank_engines.base import DeviceLost
-from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
+from millirank_engines.pack import Ragged, pack_pairs, pack_sequences, pair_length
 
 from .costs import CostTable
 from .jobs import Backlog, Encoded, EncodeJob, Job, Reranked, RerankJob
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 class ProductTokens(Protocol):
     """The tokens of one snapshot's products, made at indexing."""
 
-    def __getitem__(self, row: int) -> Ids:
-        """The token ids of one product."""
+    def gather(self, rows: NDArray[np.uint32]) -> Ragged:
+        """The token ids of these products."""
 
     def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.integer]:
         """How many tokens each of these products has."""
@@ -182,27 +182,29 @@ class Core:
     def _rerank(self, jobs: list[RerankJob], start: float) -> list[Reranked]:
         lane = self._reranks
         depth = self._depth.choose([job.pairs for job in jobs], [job.deadline for job in jobs], start)
-        pairs = [(job, row) for job in jobs for row in job.rows[:depth].tolist()]
-        scores = np.empty(len(pairs), np.float32)
-        if pairs:
-            products = [self.snapshots[job.snapshot][row] for job, row in pairs]
+        taken = [job.rows[:depth] for job in jobs]
+        counts = [len(rows) for rows in taken]
+        scores = np.empty(sum(counts), np.float32)
+        if len(scores):
+            owners = np.arange(len(jobs)).repeat(counts)
+            queries = [job.query for job in jobs]
+            products = Ragged.joined(
+                [self.snapshots[job.snapshot].gather(rows) for job, rows in zip(jobs, taken, strict=True)]
+            )
             calls = lane.infer(
                 "score",
                 lane.costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])),
                 lambda chunk: pack_pairs(
-                    [pairs[i][0].query for i in chunk.members],
-                    [products[i] for i in chunk.members],
-                    chunk.profile,
-                    lane.model.spec,
+                    queries, products.take(chunk.members), chunk.profile, lane.model.spec, owners[chunk.members]
                 ),
                 len(jobs),
             )
             for chunk, values in calls:
-                scores[list(chunk.members)] = values
+                scores[chunk.members] = values
         else:
             lane.costs.doubt(start)
         ran = self._clock() - start
-        ends = np.cumsum([min(depth, len(job.rows)) for job in jobs])
+        ends = np.cumsum(counts)
         return [
             Reranked(own, start - job.submitted, ran)
             for job, own in zip(jobs, np.split(scores, ends[:-1]), strict=True)

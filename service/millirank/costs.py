@@ -1,6 +1,6 @@
 """What engine calls cost, and the cheapest calls that run a set of sequences: pure, over measured seconds."""
 
-import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,74 +9,40 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import Profile
 
+from .pace import Pace, Paces
+
 AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
     """Sequences that run in one engine call."""
 
     profile: Profile
-    members: tuple[int, ...]  # positions in the lengths that were planned
-
-
-class Pace:
-    """How long work takes now, as a multiple of its measured cost: a quantile of what is observed.
-
-    Each observation moves it up by `quantile` or down by `1 - quantile` steps, so it settles where that share of the
-    observations lies below it, and follows a machine that others slow down or leave alone (stochastic approximation of
-    a quantile: Robbins and Monro 1951; Tierney 1983). Work that was not tried because it would not fit says nothing:
-    the pace is then doubted a little, so that a machine that was slow for a while is tried again.
-    """
-
-    STEP = 0.05  # relative
-    DOUBT = 0.02  # relative, a second
-    LIMITS = (0.2, 5.0)
-    LEAST_DOUBTED = 0.25  # outlives a table that is four times too dear, and clients with hopeless deadlines
-
-    def __init__(self, quantile: float = 0.99) -> None:
-        self.value = 1.0
-        self._doubted = -math.inf  # monotonic seconds
-        self._up, self._down = self.STEP * quantile, self.STEP * (1 - quantile)
-
-    def observe(self, ratio: float, weight: float = 1.0) -> None:
-        """Learns from one call that took ratio times its measured cost."""
-        self._move(self._up * weight if ratio > self.value else -self._down * weight)
-
-    def doubt(self, now: float) -> None:
-        """Learns from work that was not tried, by the time that passes; never so far that the next tries are hopeless.
-
-        Args:
-            now: monotonic seconds.
-        """
-        elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
-        if self.value > self.LEAST_DOUBTED:
-            self._move(-self.DOUBT * elapsed)
-
-    def _move(self, by: float) -> None:
-        self.value = min(max(self.value * (1 + by), self.LIMITS[0]), self.LIMITS[1])
+    members: NDArray[np.intp]  # positions in the lengths that were planned, ascending, (n,)
 
 
 class _Cover:
     """The cheapest way to run n sequences of one length, for n from 0 to as many as were asked for.
 
     Args:
-        usable: profiles that hold that length, and their seconds.
+        usable: batch and seconds of each profile that holds that length, by its place in the table.
     """
 
-    def __init__(self, usable: Mapping[Profile, float]) -> None:
-        self._usable = sorted(usable.items(), key=lambda item: item[1])
+    def __init__(self, usable: Mapping[int, tuple[int, float]]) -> None:
+        self._usable = sorted(usable.items(), key=lambda item: item[1][1])
         self.cost: list[float] = [0.0]  # seconds, by n
-        self.first: list[Profile | None] = [None]  # the first call to make, by n
+        self.first: list[int] = [-1]  # the place of the profile of the first call to make, by n
 
     def solve(self, n: int) -> None:
         """Lets cost and first reach n."""
         for m in range(len(self.cost), n + 1):
-            cost, profile = min(
-                ((seconds + self.cost[max(0, m - p.batch)], p) for p, seconds in self._usable), key=lambda x: x[0]
+            cost, place = min(
+                ((seconds + self.cost[max(0, m - batch)], at) for at, (batch, seconds) in self._usable),
+                key=lambda x: x[0],
             )
             self.cost.append(cost)
-            self.first.append(profile)
+            self.first.append(place)
 
 
 class CostTable:
@@ -95,23 +61,31 @@ class CostTable:
 
     def __init__(self, seconds: Mapping[Profile, float]) -> None:
         self.seconds = dict(seconds)
-        self.paces = {profile: Pace() for profile in seconds}
+        self.places = {profile: place for place, profile in enumerate(seconds)}
+        self.paces = Paces(len(seconds), self.OTHERS)  # by place
         self.median = Pace(0.5)
         self.edges = sorted({profile.length for profile in seconds})  # tokens
-        self._covers = [_Cover({p: cost for p, cost in seconds.items() if p.length >= edge}) for edge in self.edges]
+        self._edges = np.array(self.edges, np.int64)
+        self._profiles, self._costs = list(seconds), list(seconds.values())
+        known = {place: (p.batch, seconds[p], p.length) for p, place in self.places.items()}
+        self._covers = [
+            _Cover({place: (batch, cost) for place, (batch, cost, length) in known.items() if length >= edge})
+            for edge in self.edges
+        ]
+        self._solved = 0
         self._solve(AT_ONCE)
 
     def observe(self, profile: Profile, taken: float) -> None:
         """Learns from one engine call of that many seconds."""
-        ratio = taken / self.seconds[profile]
-        for other, pace in self.paces.items():
-            pace.observe(ratio, 1.0 if other == profile else self.OTHERS)
+        place = self.places[profile]
+        ratio = taken / self._costs[place]
+        self.paces.observe(place, ratio)
         self.median.observe(ratio)
 
     def doubt(self, now: float) -> None:
         """Learns from work that was not tried, at monotonic seconds now, because it would not fit."""
-        for pace in (self.median, *self.paces.values()):
-            pace.doubt(now)
+        self.median.doubt(now)
+        self.paces.doubt(now)
 
     def predicted(self, sequences: int, length: int) -> float:
         """Seconds at most, at the present pace, of the cheapest calls for so many sequences of so many tokens."""
@@ -143,10 +117,10 @@ class CostTable:
         counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
         chunks = []
         for begin, end in self._cuts(counts):
-            members = np.flatnonzero((buckets >= begin) & (buckets < end)).tolist()
-            while members:
-                profile = self._first(end - 1, len(members))
-                chunks.append(Chunk(profile, tuple(members[: profile.batch])))
+            members = np.flatnonzero((buckets >= begin) & (buckets < end))
+            while len(members):
+                profile = self._profiles[self._covers[end - 1].first[len(members)]]
+                chunks.append(Chunk(profile, members[: profile.batch]))
                 members = members[profile.batch :]
         return chunks
 
@@ -161,12 +135,17 @@ class CostTable:
             The largest depth, up to the longest request's own, whose plan fits; 0 if none does.
         """
         deepest = max(map(len, lengths), default=0)
+        if not deepest:
+            return 0
+        together = self._bucket(lengths[0] if len(lengths) == 1 else np.concatenate(lengths))
+        if self.cost(np.bincount(together, minlength=len(self.edges)).tolist()) <= budget:
+            return deepest
         counts = np.zeros((deepest + 1, len(self.edges)), np.int64)  # by depth and edge
         for request in lengths:
             hot = np.zeros((deepest, len(self.edges)), np.int64)
             hot[np.arange(len(request)), self._bucket(request)] = 1
             counts[1:] += hot.cumsum(axis=0)
-        low, high = 0, deepest
+        low, high = 0, deepest - 1
         while low < high:
             middle = (low + high + 1) // 2
             fits = self.cost(counts[middle].tolist()) <= budget
@@ -175,28 +154,25 @@ class CostTable:
 
     def _edge(self, length: int) -> int:
         """The position in edges of the shortest that holds so many tokens; of the last for longer ones."""
-        return min(int(np.searchsorted(self.edges, length)), len(self.edges) - 1)
+        return min(bisect_left(self.edges, length), len(self.edges) - 1)
 
     def _solve(self, n: int) -> None:
-        for cover in self._covers:
-            cover.solve(n)
-
-    def _first(self, edge: int, n: int) -> Profile:
-        profile = self._covers[edge].first[n]
-        assert profile is not None  # noqa: S101 - n >= 1 always has a first call
-        return profile
+        if n > self._solved:
+            self._solved = n
+            for cover in self._covers:
+                cover.solve(n)
 
     def _paced(self, edge: int, n: int) -> float:
-        total = 0.0
+        total, first = 0.0, self._covers[edge].first
         while n > 0:
-            profile = self._first(edge, n)
-            total += self.seconds[profile] * self.paces[profile].value
-            n -= profile.batch
+            place = first[n]
+            total += self._costs[place] * float(self.paces.values[place])
+            n -= self._profiles[place].batch
         return total
 
     def _bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
         """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
-        return np.minimum(np.searchsorted(self.edges, lengths), len(self.edges) - 1)
+        return np.minimum(self._edges.searchsorted(lengths), len(self.edges) - 1)
 
     def _cuts(self, counts: Sequence[int]) -> list[tuple[int, int]]:
         """The cheapest way to run counts[e] sequences of each edge: the spans of edges that are run as one."""

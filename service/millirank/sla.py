@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .costs import CostTable, Pace
+from .costs import CostTable
+from .pace import Pace
 
 
 class Rate:
@@ -146,9 +147,11 @@ class Admission:
     whose own work the frontend does X a second, a new one waits L / X and then takes what an idle service takes. Both
     are learned from every query, its wait for the encoder left out, as quantiles: the idle time from those that found
     nobody ahead, 1 / X from the others. So the queue has no fixed length: it is as long as can be served in time,
-    X (slack - idle). How much of its time a query may wait for the encoder follows the medians instead: what is rarely
-    needed for the steps after it is the margin's to keep. A query that finds nobody ahead, seen or unseen, is always admitted, otherwise a service that was
+    X (slack - idle). A query that finds nobody ahead, seen or unseen, is always admitted, otherwise a service that was
     slow once would never learn better.
+
+    How much of its time a query may wait for the encoder follows the medians instead: what is rarely needed for the
+    steps after it is the margin's to keep.
 
     Beyond half of what can be served each peer has its share only: that of one who sends little stays free for it.
 

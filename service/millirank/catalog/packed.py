@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from millirank_engines.pack import Ragged
+
 Rows = Sequence[int] | NDArray[np.integer[Any]]
 
 
@@ -66,6 +68,12 @@ class Packed:
     def __getitem__(self, row: int) -> NDArray[Any]:
         """The items of a row, shape (n,): a view, nothing is copied."""
         return self._items[int(self._offsets[row]) : int(self._offsets[row + 1])]
+
+    def gather(self, rows: Rows) -> Ragged:
+        """The items of these rows, end to end."""
+        index = np.asarray(rows, np.int64)
+        starts = self._offsets[index].astype(np.int64)
+        return Ragged.gather(self._items, starts, self._offsets[index + 1].astype(np.int64) - starts)
 
     def lengths(self, rows: Rows) -> NDArray[np.int64]:
         """How many items each of these rows has."""

@@ -1,0 +1,75 @@
+"""How long work takes now, as a multiple of what it once took: quantiles of what is observed."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP = 0.05  # relative
+DOUBT = 0.02  # relative, a second
+LIMITS = (0.2, 5.0)
+LEAST_DOUBTED = 0.25  # outlives a table that is four times too dear, and clients with hopeless deadlines
+
+
+class Pace:
+    """A quantile of what is observed.
+
+    Each observation moves it up by `quantile` or down by `1 - quantile` steps, so it settles where that share of the
+    observations lies below it, and follows a machine that others slow down or leave alone (stochastic approximation of
+    a quantile: Robbins and Monro 1951; Tierney 1983). Work that was not tried because it would not fit says nothing:
+    the pace is then doubted a little, so that a machine that was slow for a while is tried again.
+    """
+
+    def __init__(self, quantile: float = 0.99) -> None:
+        self.value = 1.0
+        self._doubted = -math.inf  # monotonic seconds
+        self._up, self._down = STEP * quantile, STEP * (1 - quantile)
+
+    def observe(self, ratio: float) -> None:
+        """Learns from one call that took ratio times its measured cost."""
+        self._move(self._up if ratio > self.value else -self._down)
+
+    def doubt(self, now: float) -> None:
+        """Learns from work that was not tried, by the time that passes; never so far that the next tries are hopeless.
+
+        Args:
+            now: monotonic seconds.
+        """
+        elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
+        if self.value > LEAST_DOUBTED:
+            self._move(-DOUBT * elapsed)
+
+    def _move(self, by: float) -> None:
+        self.value = min(max(self.value * (1 + by), LIMITS[0]), LIMITS[1])
+
+
+class Paces:
+    """Paces of the 99th percentile that learn from each other, as one array: they are on the way of every batch.
+
+    Args:
+        n: how many.
+        others: weight of what another one observed.
+    """
+
+    def __init__(self, n: int, others: float) -> None:
+        self.values: NDArray[np.float64] = np.ones(n)  # (n,)
+        self._weights, self._others = np.full(n, others), others
+        self._doubted = -math.inf  # monotonic seconds
+
+    def observe(self, at: int, ratio: float) -> None:
+        """Learns from one call of the one at that place, that took ratio times its measured cost."""
+        quantile = 0.99
+        steps = np.where(ratio > self.values, STEP * quantile, -STEP * (1 - quantile))
+        self._weights[at] = 1.0
+        steps *= self._weights
+        self._weights[at] = self._others
+        self._move(steps)
+
+    def doubt(self, now: float) -> None:
+        """As that of a Pace."""
+        elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
+        self._move(np.where(self.values > LEAST_DOUBTED, -DOUBT * elapsed, 0.0))
+
+    def _move(self, by: NDArray[np.float64]) -> None:
+        self.values *= 1 + by
+        self.values.clip(*LIMITS, out=self.values)

@@ -43,10 +43,14 @@ def query_from_proto(request: search_pb2.SearchRequest, arrived: float, deadline
     )
 
 
-def proto_from_ranking(ranking: Ranking, query_id: str) -> search_pb2.SearchResponse:
-    """One answer as the client gets it."""
+def response_from_ranking(ranking: Ranking, query_id: str) -> bytes:
+    """One answer as the client gets it: a serialized SearchResponse.
+
+    Products are serialized already, so they are put where they belong and not parsed: a repeated field may follow all
+    others on the wire (protobuf.dev/programming-guides/encoding).
+    """
     times = ranking.timings
-    response = search_pb2.SearchResponse(
+    head = search_pb2.SearchResponse(
         phase=search_pb2.PHASE_RANKED if ranking.phase is Phase.RANKED else search_pb2.PHASE_RETRIEVED,
         timings=search_pb2.Timings(
             tokens_us=times.tokens,
@@ -65,10 +69,38 @@ def proto_from_ranking(ranking: Ranking, query_id: str) -> search_pb2.SearchResp
         index_version=ranking.index_version,
         query_truncated=ranking.query_truncated,
     )
+    parts = [head.SerializeToString()]
     for hit in ranking.hits:
-        message = response.hits.add(rank=hit.rank, id=hit.id, score=hit.score)
-        message.product.MergeFromString(hit.product)
-    return response
+        place = search_pb2.Hit(rank=hit.rank, id=hit.id, score=hit.score).SerializeToString()
+        product = _field(_PRODUCT, len(hit.product))
+        parts += (_field(_HITS, len(place) + len(product) + len(hit.product)), place, product, hit.product)
+    return b"".join(parts)
+
+
+def answer_of_batch(index: int, response: bytes) -> bytes:
+    """A serialized BatchSearchResponse with the answer of the query at that place."""
+    head = search_pb2.BatchSearchResponse(index=index).SerializeToString()
+    return b"".join((head, _field(_RESPONSE, len(response)), response))
+
+
+def error_of_batch(index: int, error: search_pb2.QueryError) -> bytes:
+    """A serialized BatchSearchResponse with the error of the query at that place."""
+    return search_pb2.BatchSearchResponse(index=index, error=error).SerializeToString()
+
+
+def _field(number: int, size: int) -> bytes:
+    """What stands before a message field of so many bytes: its tag and its size, as varints."""
+    head = bytearray((number << 3 | 2,))
+    while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head)
+
+
+_HITS = search_pb2.SearchResponse.HITS_FIELD_NUMBER
+_PRODUCT = search_pb2.Hit.PRODUCT_FIELD_NUMBER
+_RESPONSE = search_pb2.BatchSearchResponse.RESPONSE_FIELD_NUMBER
 
 
 def queries_from_bytes(data: bytes) -> Sequence[search_pb2.SearchRequest]:

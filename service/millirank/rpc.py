@@ -1,6 +1,7 @@
 """The methods of the service: what is admitted, when it must be answered, and how it ends.
 
-Handlers take raw bytes and parse them here, because grpc.aio itself would call bytes that are no message UNKNOWN.
+Handlers take raw bytes and parse them here, because grpc.aio itself would call bytes that are no message UNKNOWN; they
+send raw bytes, because products are serialized already.
 """
 
 import asyncio
@@ -14,7 +15,14 @@ from typing import Any, NoReturn
 import grpc
 
 from .errors import DeadlineExceeded, MillirankError, NotServedYet, Overloaded, Unavailable
-from .messages import parsed, proto_from_ranking, queries_from_bytes, query_from_proto
+from .messages import (
+    answer_of_batch,
+    error_of_batch,
+    parsed,
+    queries_from_bytes,
+    query_from_proto,
+    response_from_ranking,
+)
 from .meter import Meter
 from .metrics import Metrics
 from .pipeline import Pipeline
@@ -135,13 +143,11 @@ class SearchService:
         except MillirankError as error:
             await abort(context, error)
         end = None if left is None else arrived + left
-        answers: asyncio.Queue[search_pb2.BatchSearchResponse | None] = (
-            asyncio.Queue()
-        )  # one writer: a call has one pen
+        answers: asyncio.Queue[bytes | None] = asyncio.Queue()  # one writer: a call has one pen
 
         async def one(index: int, request: search_pb2.SearchRequest) -> None:
-            async def send(response: search_pb2.SearchResponse) -> None:
-                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, response=response))
+            async def send(response: bytes) -> None:
+                answers.put_nowait(answer_of_batch(index, response))
 
             meter = Meter(self._metrics, "BatchSearch", self._clock(), self._clock)
             try:
@@ -151,7 +157,7 @@ class SearchService:
                 await self._answer(pipeline, query, ticket, send, meter)
             except Exception as error:  # noqa: BLE001 - the other queries are not touched by it
                 meter.failed(error)
-                answers.put_nowait(search_pb2.BatchSearchResponse(index=index, error=query_error(error)))
+                answers.put_nowait(error_of_batch(index, query_error(error)))
 
         async def every() -> None:
             await asyncio.gather(*(one(index, request) for index, request in enumerate(requests)))
@@ -199,7 +205,7 @@ class SearchService:
         pipeline: Pipeline,
         query: Query,
         ticket: Ticket,
-        send: Callable[[search_pb2.SearchResponse], Awaitable[None]],
+        send: Callable[[bytes], Awaitable[None]],
         meter: Meter,
     ) -> None:
         """Sends the answers of an admitted query."""
@@ -213,7 +219,7 @@ class SearchService:
                     if waits:
                         waits = False
                         self._admission.leave(ticket, self._clock(), (spent.encode_queue + spent.encode) / 1e6)
-                    await send(proto_from_ranking(ranking, query.id))
+                    await send(response_from_ranking(ranking, query.id))
                     meter.sent(ranking)
             if query.deadline is not None:
                 late = self._clock() - (query.deadline + query.margin - self.promise.reply)
@@ -266,16 +272,10 @@ class SearchService:
 
 
 def handler(service: SearchService) -> grpc.GenericRpcHandler:
-    """The service's methods for grpc.aio.Server.add_generic_rpc_handlers; requests stay raw bytes."""
+    """The service's methods for grpc.aio.Server.add_generic_rpc_handlers; requests and answers stay raw bytes."""
     methods: dict[str, grpc.RpcMethodHandler[bytes, Any]] = {
-        "Search": grpc.unary_stream_rpc_method_handler(
-            service.search, response_serializer=search_pb2.SearchResponse.SerializeToString
-        ),
-        "BatchSearch": grpc.unary_stream_rpc_method_handler(
-            service.batch_search, response_serializer=search_pb2.BatchSearchResponse.SerializeToString
-        ),
-        "Rerank": grpc.unary_unary_rpc_method_handler(
-            service.rerank, response_serializer=search_pb2.RerankResponse.SerializeToString
-        ),
+        "Search": grpc.unary_stream_rpc_method_handler(service.search),
+        "BatchSearch": grpc.unary_stream_rpc_method_handler(service.batch_search),
+        "Rerank": grpc.unary_unary_rpc_method_handler(service.rerank),
     }
     return grpc.method_handlers_generic_handler(SERVICE, methods)

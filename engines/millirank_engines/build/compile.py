@@ -20,7 +20,6 @@ from millirank_engines.artifact import (
 )
 from millirank_engines.base import ArtifactRefused, EngineError, Profile
 from millirank_engines.device import library_version
-from millirank_engines.drift import CATALOGUE, LengthProfile
 from millirank_engines.figures import Check
 from millirank_engines.model import ModelSpec, Task, Template
 
@@ -67,7 +66,6 @@ class _Request:
     profiles: Profiles | None  # None means the default ones
     written: str  # how --profiles wrote them
     template: Template | None  # None means the model's own
-    demand: LengthProfile | None = None  # what it is for
 
     def key(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
         """The hash of everything that the result depends on."""
@@ -87,7 +85,6 @@ class _Request:
                 "precision": self.precision,
                 "profiles": self.profiles.to_json() if self.profiles else None,
                 "template": asdict(self.template) if self.template else None,
-                **({"demand": self.demand.to_json()} if self.demand else {}),
             }
         )
 
@@ -95,12 +92,10 @@ class _Request:
         """The command line that asks for it, without --out."""
         parts = ["--model", self.source, "--task", self.task, "--backend", self.backend.name]
         parts += ["--precision", self.precision, *(["--profiles", self.written] if self.written else [])]
-        if self.demand and self.demand.source != CATALOGUE:
-            parts += ["--from", self.demand.source]
         return shlex.join(["millirank", "engine", "build", *parts, *self.backend.arguments()])
 
 
-def build_engine(  # noqa: PLR0913 - what a build may be told, all by name
+def build_engine(
     source: str,
     out: Path,
     *,
@@ -109,7 +104,6 @@ def build_engine(  # noqa: PLR0913 - what a build may be told, all by name
     precision: str | None = None,
     profiles: Profiles | Sequence[Profile] | Path | None = None,
     template: Template | None = None,
-    demand: LengthProfile | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Artifact:
@@ -124,7 +118,6 @@ def build_engine(  # noqa: PLR0913 - what a build may be told, all by name
         profiles: what serves, and what a plan is optimized for, or a profiles.toml; by default what the model's
             template needs.
         template: of product and query texts; the model's own by default.
-        demand: the lengths that it is calibrated and profiled for, which later traffic is compared with.
         force: build even if nothing changed.
         progress: told what happens, a line each.
 
@@ -140,7 +133,7 @@ def build_engine(  # noqa: PLR0913 - what a build may be told, all by name
         choice = ", ".join(sorted(backend.precisions))
         raise EngineError(f"{backend.name} has no precision {precision!r}: choose {choice} with --precision")
     asked, written = profiles_asked(profiles, task)
-    request = _Request(source, task, backend, precision, asked, written, template, demand)
+    request = _Request(source, task, backend, precision, asked, written, template)
     refuse_foreign(out, MANIFEST)
     inputs = {name: sha256_of(path) for name, path in open_source(source).files().items()}
     versions = {name: library_version(name) for name in LIBRARIES + backend.libraries} | dict(backend.versions)
@@ -164,7 +157,6 @@ def build_engine(  # noqa: PLR0913 - what a build may be told, all by name
             command=request.command(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             baseline=backend.baseline,
-            demand=demand,
         )
         manifest = _compared(backend, folder, manifest, cases, evaluated, say)
         say("sealing")

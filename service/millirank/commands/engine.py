@@ -15,6 +15,7 @@ from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools
 from .enginebench import bench
+from .expect import expect_traffic
 
 app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
@@ -66,6 +67,9 @@ def build(  # noqa: PLR0913 - the options of a build
     graph: Annotated[
         str | None, typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv, or plain.")
     ] = None,
+    traffic: Annotated[
+        Path | None, typer.Option("--from", help="Traffic that it is for: later traffic is compared with it.")
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="TensorRT: a baseline.toml of your own, which names what belongs together.")
     ] = None,
@@ -95,6 +99,8 @@ def build(  # noqa: PLR0913 - the options of a build
             force=force,
             progress=lambda line: status.update(escape(line)),
         )
+    if traffic is not None:
+        expect_traffic(out, traffic)
     manifest = artifact.manifest
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")

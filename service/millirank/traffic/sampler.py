@@ -76,7 +76,7 @@ class Sampler:
         self._dice = dice or random.Random()  # noqa: S311 - draws a sample, no secret
         self._part = Part(directory)
         self._stop, self._thread = threading.Event(), threading.Thread(target=self._run, name="millirank-traffic")
-        self._looks, self._failing = 0, False
+        self._looks, self._written, self._failing = 0, 0, False
         try:
             self._begin(self._today())
         except BaseException:

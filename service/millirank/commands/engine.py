@@ -15,7 +15,7 @@ from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools
 from .enginebench import bench
-from .expect import expect_traffic
+from .expect import expect_traffic, read_for
 
 app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
@@ -88,6 +88,7 @@ def build(  # noqa: PLR0913 - the options of a build
         "baseline": baseline,
     }
     console = Console()
+    asked = read_for(task.value, traffic) if traffic is not None else []
     with console.status("") as status:
         artifact = build_engine(
             model,
@@ -100,7 +101,7 @@ def build(  # noqa: PLR0913 - the options of a build
             progress=lambda line: status.update(escape(line)),
         )
     if traffic is not None:
-        expect_traffic(out, traffic)
+        expect_traffic(out, asked, traffic)
     manifest = artifact.manifest
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")

@@ -1,5 +1,6 @@
 """Seals into engines what they are for: the lengths of traffic, or of a catalogue's own text until there is any."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ import numpy as np
 from millirank.catalog.snapshot import Snapshot
 from millirank.mining.queries import pseudo_queries
 from millirank.tokens import Tokenizer
-from millirank.traffic.lengths import Traffic, histograms
+from millirank.traffic.lengths import Traffic, histograms, tells_pairs
 from millirank.traffic.records import Asked, read_traffic
-from millirank_engines import EngineError, read_manifest
+from millirank_engines import EngineError, Task, read_manifest
 from millirank_engines.build.verify import seal_demand
 from millirank_engines.drift import CATALOGUE
 
@@ -19,21 +20,30 @@ DEPTH = 50  # candidates, as `millirank serve` reranks by default
 WORDS = 2  # of a title that stand for a query where no words come twice
 
 
-def expect_traffic(folder: Path, traffic: Path) -> None:
-    """Seals the lengths of traffic into an artifact.
+def read_for(task: Task, traffic: Path) -> list[Asked]:
+    """Traffic that an engine can be for.
 
     Raises:
-        ConfigError: if the traffic cannot be read.
-        EngineError: if it is a reranker's and no request tells the lengths of its pairs.
+        ConfigError: if it cannot be read.
+        EngineError: if it is for a reranker and no request tells the lengths of its pairs.
     """
-    spec = read_manifest(folder).model
     asked = read_traffic(traffic, DEPTH)
-    if spec.task == "rerank" and all(a.lengths is None for a in asked):
+    if task == "rerank" and not tells_pairs(asked):
         raise EngineError(
             f"no request of {traffic} tells the lengths of its pairs: sample some with "
             f"`millirank serve --traffic-sample DIR`, or leave --from out"
         )
-    seal_demand(folder, histograms(asked, Tokenizer(folder / "tokenizer.json", spec), source=str(traffic)))
+    return asked
+
+
+def expect_traffic(folder: Path, asked: Sequence[Asked], source: Path) -> None:
+    """Seals the lengths of traffic into an artifact.
+
+    Raises:
+        EngineError: if it cannot be replaced.
+    """
+    tokenizer = Tokenizer(folder / "tokenizer.json", read_manifest(folder).model)
+    seal_demand(folder, histograms(asked, tokenizer, source=str(source)))
 
 
 def expect_catalogue(index: Path) -> None:

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from millirank.traffic.lengths import SPECIAL, Traffic
-from millirank.traffic.records import read_traffic
+from millirank.traffic.lengths import SPECIAL, Traffic, tells_pairs
+from millirank.traffic.records import Asked, read_traffic
 from millirank.traffic.watch import LENGTHS
 from millirank_engines import Manifest, Task
 from millirank_engines.drift import BUCKETS, LEAST, THRESHOLD, LengthProfile, Shares, drift
@@ -59,7 +59,7 @@ def stats(
     for one in found:
         console.print(_plot(one))
     console.print(_summary(found, measured))
-    for line in _verdict(found, traffic, index, len(measured.asked)):
+    for line in _verdict(found, traffic, index, measured.asked):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -117,7 +117,7 @@ def _summary(found: Sequence[Seen], traffic: Traffic) -> Table:
     return table
 
 
-def _verdict(found: Sequence[Seen], traffic: Path, index: Path, requests: int) -> Iterator[str]:
+def _verdict(found: Sequence[Seen], traffic: Path, index: Path, asked: Sequence[Asked]) -> Iterator[str]:
     source, engines = shlex.quote(str(traffic)), {one.manifest.model.task: one for one in found}
     for one in engines.values():
         if one.manifest.demand is None:
@@ -125,8 +125,8 @@ def _verdict(found: Sequence[Seen], traffic: Path, index: Path, requests: int) -
                 f"{escape(str(one.folder))} does not say what it is for: run `millirank index` again, which takes the "
                 f"catalogue for it, or build it with `--from {escape(source)}`"
             )
-    if requests < LEAST:
-        yield f"{requests} requests are too few to tell drift: {LEAST} or more do"
+    if len(asked) < LEAST:
+        yield f"{len(asked)} requests are too few to tell drift: {LEAST} or more do"
         return
     past = [one for one in found if one.index is not None and one.index > THRESHOLD]
     if not past:
@@ -138,5 +138,7 @@ def _verdict(found: Sequence[Seen], traffic: Path, index: Path, requests: int) -
     yield f"  millirank engine profiles --from {escape(source)} --catalog {escape(catalog)} --out {profiles}"
     tasks: dict[Task, Seen] = {one.manifest.model.task: one for one in past}
     for one in tasks.values():
-        out = shlex.quote(str(one.folder))
-        yield f"  {escape(one.manifest.command)} --profiles {profiles} --from {escape(source)} --out {escape(out)}"
+        command = f"{one.manifest.command} --profiles {profiles}"
+        if one.manifest.model.task == "embed" or tells_pairs(asked):
+            command += f" --from {source}"
+        yield f"  {escape(command)} --out {escape(shlex.quote(str(one.folder)))}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from report import Row, percentiles, write
+from report import Row, write
 
 from millirank.config import Settings
 from millirank.loadtest.queries import read_queries
@@ -27,29 +27,30 @@ QUERIES = 1500
 DEPTH = 2  # a query is as cheap as one can be that is reranked, so that a cost would show
 CANDIDATES = 50
 APPENDS = 200_000
+Spent = tuple[float, float]  # seconds of the clock, and of all threads' processor time
 NOTES = (
-    "What `--traffic-sample` costs. `query`: the whole pipeline (encoder, both indexes, reranker at depth 2) in one run,",
-    "each query with the sample on or off by the toss of a coin, so that both meet the same machine; the last line is the",
-    "ratio of the others. `append` is the hook alone. `thread` is the processor time that the sampling thread takes for a",
-    "query: while the day's reservoir fills (every query is looked up, scrubbed and kept), and for the next nine times as",
-    "many. `write` is one write of a full day with its look for drift, every 30 seconds if anything has come.",
+    "What `--traffic-sample` costs. `query`: the whole pipeline (encoder, both indexes, reranker at depth 2) in one",
+    "run, each query with the sample on or off by the toss of a coin, so that both meet the same machine; the last line",
+    "is the ratio of the others. `append` is the hook alone. `thread` is the processor time that the sampling thread",
+    "takes for a query: while the day's reservoir fills (every query is looked up, scrubbed and kept), and for the next",
+    "nine times as many. `write` is one write of a full day with its look for drift, every 30 seconds.",
 )
 
 
-async def searched(stack: Stack, queries: list[str], sample: Callable[[Served], None]) -> dict[bool, list[float]]:
-    """Seconds of each query, with the sample off and on."""
+async def searched(stack: Stack, queries: list[str], sample: Callable[[Served], None]) -> dict[bool, list[Spent]]:
+    """What each query took, with the sample off and on."""
     coin = np.random.default_rng(1)
-    seconds: dict[bool, list[float]] = {False: [], True: []}
+    spent: dict[bool, list[Spent]] = {False: [], True: []}
     for number in range(-100, QUERIES):
         on = bool(coin.integers(2))
         stack.pipeline.sample = sample if on else None
         query = Query(queries[number % len(queries)], rerank_depth=DEPTH)
-        start = time.perf_counter()
+        start, began = time.perf_counter(), time.process_time()
         async for _ in stack.pipeline.search(query):
             pass
         if number >= 0:  # those before warm up
-            seconds[on].append(time.perf_counter() - start)
-    return seconds
+            spent[on].append((time.perf_counter() - start, time.process_time() - began))
+    return spent
 
 
 def appended(sample: Callable[[Served], None], tokens: np.ndarray, rows: Rows) -> float:
@@ -76,10 +77,14 @@ def measured(index: Path, queries: list[str], folder: Path) -> Iterator[Row]:
     stack = Stack(Settings(index=index, sla_ms=0, traffic_sample=folder / "served"))
     try:
         sample = stack.pipeline.sample or sys.exit("the stack does not sample")
-        seconds = asyncio.run(searched(stack, queries, sample))
+        spent = asyncio.run(searched(stack, queries, sample))
         off, on = (
-            [*percentiles(case, found), Row(case, "mean", 1e3 * float(np.mean(found)), "ms")]
-            for case, found in (("query/off", seconds[False]), ("query/on", seconds[True]))
+            [
+                Row(case, f"{metric} {name}", 1e3 * value, "ms")
+                for metric, of in (("p50", np.median), ("mean", np.mean))
+                for name, value in zip(("wall", "processor"), of(found, axis=0).tolist(), strict=True)
+            ]
+            for case, found in (("query/off", spent[False]), ("query/on", spent[True]))
         )
         yield from (*off, *on)
         for a, b in zip(on, off, strict=True):

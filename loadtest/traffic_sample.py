@@ -30,8 +30,8 @@ APPENDS = 200_000
 Spent = tuple[float, float]  # seconds of the clock, and of all threads' processor time
 NOTES = (
     "What `--traffic-sample` costs. `query`: the whole pipeline (encoder, indexes, reranker at depth 2) in one run,",
-    "each query with the sample on or off by the toss of a coin, so that both meet the same machine (a shared one, busy",
-    "with other work); the last line is the ratio of the others. `append` is the hook alone. `thread` is the processor",
+    "each query with the sample on or off by the toss of a coin, so that both meet the same machine, a shared and busy",
+    "one; the last line is the ratio of the others. `append` is the hook alone. `thread` is the processor",
     "time that the sampling thread takes for a query: while the day's reservoir fills (every query is looked up,",
     "scrubbed and kept), and for the next nine times as many. `write` is one write of a full day with its look for",
     "drift, every 30 seconds.",

@@ -9,6 +9,7 @@ import stat
 import string
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import TITLES, Products, open_shop
+from test_processes import channels, running, until
 from test_stack import Nobody
 
 from millirank.config import Settings
@@ -442,3 +444,17 @@ def test_nothing_is_sampled_where_it_is_off(tiny_index: Path) -> None:
     assert front.pipeline.sample is None
     assert not [thread for thread in threading.enumerate() if thread.name == "millirank-traffic"]
     front.close()
+
+
+async def test_frontends_sample_side_by_side(tiny_index: Path, tmp_path: Path) -> None:
+    sample, queries = tmp_path / "sample", [f"red kettle w{number}" for number in range(12)]
+    with tempfile.TemporaryDirectory(prefix="mr-") as short:  # the path of a Unix socket has 107 bytes at most
+        options = ("--frontends", "2", "--rerank-depth", "3", "--traffic-sample", str(sample))
+        with running(tiny_index, Path(short) / "a", *options) as service:
+            until(lambda: "serving on" in service.log.read_text())
+            async with channels(service.target, len(queries)) as opened:
+                for channel, query in zip(opened, queries, strict=True):
+                    stub = search_pb2_grpc.SearchServiceStub(channel)
+                    assert [a async for a in stub.Search(search_pb2.SearchRequest(query=query))]
+    assert sorted(a.query for a in read_traffic(sample, 50)) == sorted(queries)  # each once
+    assert {path.name for path in sample.glob("*.lock")} == {"part-0.lock", "part-1.lock"}

@@ -177,6 +177,10 @@ def _facts(manifest: Manifest) -> Table:
     table.add_row("device", f"{device.name} ({device.machine}): {' '.join(device.features)}")
     if manifest.baseline:
         table.add_row("baseline", ", ".join(f"{name} {value}" for name, value in manifest.baseline.items()))
+    if manifest.demand:
+        table.add_row(
+            "is for", f"{escape(manifest.demand.source)}: the lengths of {manifest.demand.requests:,} requests"
+        )
     table.add_row("verified", "yes" if manifest.verified else "no: `millirank engine verify` it where it is to run")
     table.add_row("inputs", "\n".join(f"{name} {sha[:16]}" for name, sha in manifest.inputs.items()))
     table.add_row("created", manifest.created)

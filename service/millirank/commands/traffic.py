@@ -1,149 +1,144 @@
-"""What shoppers asked for, as the demands that buckets are proposed for."""
+"""`millirank traffic stats`: how long what shoppers ask for is, and how far that is from what the engines are for."""
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from millirank.catalog.layout import CatalogFolder
-from millirank.catalog.snapshot import Snapshot
-from millirank.errors import ConfigError
-from millirank.tokens import Tokenizer
-from millirank_engines import ModelSpec, Task, read_manifest
-from millirank_engines.base import Profile
-from millirank_engines.build.demand import Demand, drawn_together
-from millirank_engines.build.openvino import INDEXING
-from millirank_engines.build.profiles import longest_input
-from millirank_engines.pack import pair_length
+from millirank.traffic.lengths import SPECIAL, Traffic, tells_pairs
+from millirank.traffic.records import Asked, read_traffic
+from millirank.traffic.watch import LENGTHS
+from millirank_engines import Manifest, Task
+from millirank_engines.drift import BUCKETS, LEAST, THRESHOLD, LengthProfile, Shares, drift
 
-KNOWN = {"query", "depth", "lengths", "candidates"}
-TOGETHER = (1, 2, 4, 8)  # queries that the encoder meets at once; a file of queries does not tell
-FORM = '{"query": "usb c cable", "depth": 50}'
+BAR = 40  # characters of a bucket that holds everything
+QUANTILES = (0.5, 0.95, 0.99)
+UNITS = {"query": "tokens of a query", "pair": "tokens of a pair", "depth": "candidates of a query"}
+
+app = typer.Typer(no_args_is_help=True, help="Look at what shoppers asked for.")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request of a traffic file."""
+class Seen:
+    """One kind of lengths, beside what an engine is for."""
 
-    query: str
-    depth: int
-    lengths: tuple[int, ...] | None  # tokens of its pairs, special ones included
-    candidates: tuple[str, ...] | None  # product ids
-
-
-def read_traffic(path: Path, depth: int) -> list[Asked]:
-    """The requests of a traffic file: a JSON object a line, with `query` and, if measured, the rest.
-
-    Args:
-        path: of the JSON Lines file.
-        depth: candidates of a request that tells neither its depth, nor lengths, nor candidates.
-
-    Raises:
-        ConfigError: if it cannot be read, a line is of another form, or it holds no request.
-    """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): name a JSON Lines file with --from") from error
-    asked = [_asked(path, number, line, depth) for number, line in enumerate(lines, 1) if line.strip()]
-    if not asked:
-        raise ConfigError(f"{path} holds no request: write a JSON object a line, such as {FORM}")
-    return asked
+    name: str  # query, pair or depth
+    manifest: Manifest
+    folder: Path  # of the engine
+    quantiles: tuple[float, ...]  # of QUANTILES
+    now: Shares
+    then: Shares  # empty if the engine does not know
+    index: float | None  # of stability; None where either side does not know
 
 
-def _asked(path: Path, number: int, line: str, depth: int) -> Asked:
-    try:
-        data = json.loads(line)
-        wrong = ", ".join(sorted(data.keys() - KNOWN))
-        made = _of_json(data, depth)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path}, line {number} ({error!r}): write an object such as {FORM}") from error
-    if wrong or made.depth < 0 or min(made.lengths or (1,)) < 1:
-        reason = f"unknown: {wrong}" if wrong else "a number is negative"
-        raise ConfigError(f"{path}, line {number} ({reason}): use {', '.join(sorted(KNOWN))}, such as {FORM}")
-    return made
+@app.callback()
+def group() -> None:
+    """Keeps `stats` a command of its own though it is alone."""
 
 
-def _of_json(data: Mapping[str, Any], depth: int) -> Asked:
-    lengths, candidates = data.get("lengths"), data.get("candidates")
-    known = lengths if lengths is not None else candidates
-    return Asked(
-        str(data["query"]),
-        int(data["depth"]) if "depth" in data else depth if known is None else len(known),
-        None if lengths is None else tuple(int(n) for n in lengths),
-        None if candidates is None else tuple(str(id_) for id_ in candidates),
-    )
+@app.command()
+def stats(
+    traffic: Annotated[Path, typer.Option("--from", help="What `millirank serve --traffic-sample` wrote, or a file.")],
+    index: Annotated[Path, typer.Option(help="The folder that `millirank index` wrote.")],
+    engines: Annotated[Path | None, typer.Option(help="Has encoder/ and reranker/.  [default: INDEX/engines]")] = None,
+    depth: Annotated[int, typer.Option(help="Candidates where the traffic does not tell.")] = 50,
+) -> None:
+    """Show lengths and depths of traffic, and how far they have drifted from what the engines are for."""
+    measured = Traffic(read_traffic(traffic, depth), index, engines=engines)
+    measured.close()
+    console = Console()
+    found = list(_seen(measured))
+    for one in found:
+        console.print(_plot(one))
+    console.print(_summary(found, measured))
+    for line in _verdict(found, traffic, index, measured.asked):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
-class Traffic:
-    """Requests in the tokens of an index's models. Owns the snapshot until close.
+def _seen(traffic: Traffic) -> Iterator[Seen]:
+    weights = np.array([a.weight for a in traffic.asked])
+    for (task, name), told in LENGTHS.items():
+        now = traffic.profile(task, "")
+        then = traffic.manifests[task].demand
+        if told == "query":
+            values, each = traffic.queries["embed"] + SPECIAL, weights
+        elif told == "pair":
+            values = np.concatenate(traffic.pairs)
+            each = np.repeat(weights, [len(pairs) for pairs in traffic.pairs])
+        else:
+            values, each = np.array([len(pairs) for pairs in traffic.pairs]), weights
+        index = drift(then, now).get(name) if then else None
+        shares = _shares(then, name) if then else ()
+        manifest, folder = traffic.manifests[task], traffic.folders[task]
+        yield Seen(told, manifest, folder, _quantiles(values, each), _shares(now, name), shares, index)
 
-    Args:
-        asked: the requests.
-        directory: an index's folder.
-        seed: of the draw of products where a request names neither lengths nor candidates.
 
-    Raises:
-        CatalogError: if the folder holds no index.
-        ArtifactRefused: if an engine of it was changed.
-    """
+def _shares(profile: LengthProfile, name: str) -> Shares:
+    return profile.lengths if name == "lengths" else profile.depths
 
-    def __init__(self, asked: list[Asked], directory: Path, seed: int = 1) -> None:
-        self._asked = asked
-        self._snapshot = Snapshot.open(directory, hashes=False)
-        engines = CatalogFolder(directory).engines
-        self.specs: dict[Task, ModelSpec] = {}
-        self._queries: dict[Task, NDArray[np.int64]] = {}
-        roles: dict[Task, str] = {"embed": "encoder", "rerank": "reranker"}
-        for task, name in roles.items():
-            spec = read_manifest(engines / name).model
-            tokenizer = Tokenizer(engines / name / "tokenizer.json", spec)
-            self.specs[task] = spec
-            self._queries[task] = np.array([len(ids) for ids in tokenizer.queries([a.query for a in asked])])
-        self._products = self._snapshot.tokens.lengths(range(len(self._snapshot)))
-        self._dice = np.random.default_rng(seed)
 
-    def close(self) -> None:
-        """Lets the index be replaced."""
-        self._snapshot.close()
+def _quantiles(values: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, ...]:
+    """Of served requests, each value standing for as many as its weight says; empty if there is none."""
+    if not len(values):
+        return ()
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    at = np.searchsorted(below, np.array(QUANTILES) * below[-1])
+    return tuple(values[order][np.minimum(at, len(values) - 1)].tolist())
 
-    def of(self, task: Task) -> tuple[list[Demand], Profile]:
-        """The demands of a task, and a shape that its buckets must hold whatever was measured."""
-        return self._embed() if task == "embed" else self._rerank()
 
-    def _embed(self) -> tuple[list[Demand], Profile]:
-        """Queries alone and together, as they come; texts in batches of an indexing run must fit, too."""
-        lengths = Counter((self._queries["embed"] + 2).tolist())
-        return drawn_together(lengths, TOGETHER), Profile(INDEXING, longest_input(self.specs["embed"]))
+def _plot(seen: Seen) -> Table:
+    """A bar for each bucket that is used on either side."""
+    source = seen.manifest.demand.source if seen.manifest.demand and seen.then else "unknown"
+    table = Table("up to", "traffic", "", f"engine ({escape(source)})", title=UNITS[seen.name], title_justify="left")
+    then = seen.then or (0.0,) * len(seen.now)
+    for bucket, now, before in zip(BUCKETS, seen.now, then, strict=True):
+        if now or before:
+            known = f"{before:.1%}" if any(then) else ""
+            table.add_row(bucket, "█" * round(BAR * now) or "▏" * bool(now), f"{now:.1%}", known)
+    return table
 
-    def _rerank(self) -> tuple[list[Demand], Profile]:
-        """The pairs of every request, and the longest pair of the template at the largest depth."""
-        spec = self.specs["rerank"]
-        longest = longest_input(spec)
-        pairs = [
-            tuple(np.minimum(lengths, longest).tolist())
-            for lengths in self._pairs(pair_length(0, 0, spec))
-            if len(lengths)
-        ]
-        depth = max(map(len, pairs), default=1)
-        return [Demand(lengths, count) for lengths, count in Counter(pairs).items()], Profile(depth, longest)
 
-    def _pairs(self, special: int) -> Iterator[NDArray[np.int64]]:
-        rows: dict[str, int] = {}
-        if any(a.candidates for a in self._asked):
-            rows = {id_: row for row, id_ in enumerate(self._snapshot.ids(range(len(self._snapshot))))}
-        for asked, query in zip(self._asked, self._queries["rerank"].tolist(), strict=True):
-            if asked.lengths is not None:
-                yield np.array(asked.lengths[: asked.depth], np.int64)
-                continue
-            if asked.candidates is not None:
-                known = [rows[id_] for id_ in asked.candidates[: asked.depth] if id_ in rows]
-                products = self._products[known]
-            else:
-                products = self._dice.choice(self._products, min(asked.depth, len(self._products)), replace=False)
-            yield products + query + special
+def _summary(found: Sequence[Seen], traffic: Traffic) -> Table:
+    requests = sum(a.weight for a in traffic.asked)
+    title = f"{len(traffic.asked):,} requests, a sample of {requests:,.0f}"
+    table = Table("", "p50", "p95", "p99", "drift", title=title, title_justify="left")
+    for one in found:
+        quantiles = [f"{value:g}" for value in one.quantiles] or [""] * len(QUANTILES)
+        table.add_row(UNITS[one.name], *quantiles, "" if one.index is None else f"{one.index:.2f}")
+    return table
+
+
+def _verdict(found: Sequence[Seen], traffic: Path, index: Path, asked: Sequence[Asked]) -> Iterator[str]:
+    source, engines = shlex.quote(str(traffic)), {one.manifest.model.task: one for one in found}
+    for one in engines.values():
+        if one.manifest.demand is None:
+            yield (
+                f"{escape(str(one.folder))} does not say what it is for: run `millirank index` again, which takes the "
+                f"catalogue for it, or build it with `--from {escape(source)}`"
+            )
+    if len(asked) < LEAST:
+        yield f"{len(asked)} requests are too few to tell drift: {LEAST} or more do"
+        return
+    past = [one for one in found if one.index is not None and one.index > THRESHOLD]
+    if not past:
+        yield f"no drift: no index is over {THRESHOLD:g}"
+        return
+    told = ", ".join(f"{UNITS[one.name]} ({one.index:.2f})" for one in past)
+    yield f"[bold yellow]drifted[/]: {told}, over {THRESHOLD:g}: calibrate and profile anew:"
+    profiles, catalog = "profiles.toml", shlex.quote(str(index))
+    yield f"  millirank engine profiles --from {escape(source)} --catalog {escape(catalog)} --out {profiles}"
+    tasks: dict[Task, Seen] = {one.manifest.model.task: one for one in past}
+    for one in tasks.values():
+        command = f"{one.manifest.command} --profiles {profiles}"
+        if one.manifest.model.task == "embed" or tells_pairs(asked):
+            command += f" --from {source}"
+        yield f"  {escape(command)} --out {escape(shlex.quote(str(one.folder)))}"

@@ -86,7 +86,7 @@ def chorus(tmp_path_factory: pytest.TempPathFactory, default_engines: Path) -> C
 @pytest.fixture(scope="session")
 def chorus_scores(chorus: ChorusShop) -> dict[str, Scores]:
     """Of every configuration, at DEPTH and without a time limit."""
-    stack = Stack(Settings(index=chorus.index, sla_ms=0, rerank_depth=DEPTH))
+    stack = Stack(Settings(index=chorus.index, sla_ms=0, rerank_depth=DEPTH), background=False)
     try:
         runs = asyncio.run(rankings(stack, tuple(chorus.judgments)))
     finally:

@@ -56,7 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, default_engines: Path, judged
     catalog = folder / "products.jsonl"
     catalog.write_bytes(b"\n".join(orjson.dumps(product) for product in products() if kept(product["id"])))
     index(catalog=catalog, out=folder / "index")
-    stack = Stack(Settings(index=folder / "index", sla_ms=0, rerank_depth=DEPTH))
+    stack = Stack(Settings(index=folder / "index", sla_ms=0, rerank_depth=DEPTH), background=False)
     try:
         return asyncio.run(rankings(stack, tuple(judged)))
     finally:

@@ -30,7 +30,7 @@ def evaluated(
         engines: has encoder/ and reranker/; None means those of the index.
     """
     queries = tuple({query: None for segment in segments.values() for query in segment.judgments})
-    stack = Stack(Settings(index=index, engines=engines, sla_ms=0, rerank_depth=depth))
+    stack = Stack(Settings(index=index, engines=engines, sla_ms=0, rerank_depth=depth), background=False)
     try:
         runs = asyncio.run(rankings(stack, queries))
         titles = _titles(stack, shown(runs.values()))

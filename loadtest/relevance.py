@@ -37,8 +37,7 @@ SHOWN = {
 def rows_of(name: str, data: dict[str, Any]) -> Iterator[Row]:
     """The rows of one result, under its name and depth."""
     for row in data["rows"]:
-        case = row["case"].replace(f"{data['name']}, ", "")
-        yield Row(f"{name} at depth {data['depth']}/{case}", row["metric"], row["value"], row["unit"])
+        yield Row(f"{name} at depth {data['depth']}/{row['case']}", row["metric"], row["value"], row["unit"])
 
 
 def main() -> None:

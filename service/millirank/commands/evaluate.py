@@ -13,7 +13,7 @@ from rich.console import Console
 
 from millirank.errors import ConfigError
 from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare, read_segments
-from millirank.evaluation.report import Side, page
+from millirank.evaluation.report import Side, names, page
 from millirank.evaluation.result import read_result
 from millirank.loadtest.results import result as published
 
@@ -63,7 +63,7 @@ def evaluate(
     if out:
         rows = [*rows_of(result, segments)]
         for name, found in comparisons.items():
-            rows += difference_rows(f"{name}: {first.name} less {second.name}/{measure}", found)
+            rows += difference_rows(f"{name}: {' less '.join(names(first, second))}/{measure}", found)
         data = {**published(rows), "depth": depth, **result.plain()}
         out.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     if report:
@@ -84,7 +84,7 @@ def compared(first: Side, second: Side, measure: str) -> dict[str, Comparison]:
         if name in second.result.scores[second.order]
     }
     if not found:
-        raise ConfigError(f"{second.name} has other segments: evaluate both with the same --judgments")
+        raise ConfigError(f"{second.result.name} has other segments: evaluate both with the same --judgments")
     return found
 
 
@@ -96,9 +96,9 @@ def _other(first: Side, against: str, index: Path, segments: Mapping[str, Segmen
     if path.is_file():
         other = read_result(path)
     elif (path / "CURRENT").is_file():
-        other = evaluated(str(path), path, segments, depth=depth)
+        other = evaluated(path.resolve().name, path, segments, depth=depth)
     else:
-        other = evaluated(str(path), index, segments, depth=depth, engines=path)
+        other = evaluated(path.resolve().name, index, segments, depth=depth, engines=path)
     if first.order not in other.scores:
         raise ConfigError(f"{against} has no order {first.order}: choose one of {', '.join(other.scores)} with --order")
     return Side(other, first.order)

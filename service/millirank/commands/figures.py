@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from rich.table import Table
 
 from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare_spellings
-from millirank.evaluation.report import Side
+from millirank.evaluation.report import Side, names
 from millirank.evaluation.result import Result
 from millirank.loadtest.results import Row
 
@@ -93,7 +93,7 @@ def told(segment: str, found: Comparison, first: Side, second: Side, measure: st
     low, high = found.interval
     change = f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, p {found.p:.4f})"
     counts = f"{len(found.wins)} wins, {len(found.losses)} losses in {found.queries} queries"
-    lines = [f"{segment}: {first.name} against {second.name}, {measure}: {change}, {counts}"]
+    lines = [f"{segment}: {' against '.join(names(first, second))}, {measure}: {change}, {counts}"]
     for word, pairs in (("most won", found.wins), ("most lost", found.losses)):
         listed = ", ".join(f"{query} {change:+.2f}" for query, change in pairs[:NAMED])
         lines.append(f"  {word}: {listed or 'none'}")

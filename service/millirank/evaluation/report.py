@@ -29,14 +29,16 @@ class Side:
     result: Result
     order: str
 
-    @property
-    def name(self) -> str:
-        """What the page calls it."""
-        return f"{self.result.name}, {self.order}"
-
     def scores(self, segment: str) -> Scores:
         """Of a segment."""
         return self.result.scores[self.order][segment]
+
+
+def names(first: Side, second: Side) -> tuple[str, str]:
+    """What the two are called: by their orders where both are of one result."""
+    if first.result is second.result:
+        return first.order, second.order
+    return f"{first.result.name}, {first.order}", f"{second.result.name}, {second.order}"
 
 
 def page(
@@ -55,7 +57,7 @@ def page(
         segments: the judgments, to show grades.
         measure: that was compared.
     """
-    title = f"{first.name} against {second.name}"
+    title = " against ".join(names(first, second))
     worst = sorted(
         ((change, name, query) for name, found in comparisons.items() for query, change in found.losses),
     )
@@ -75,7 +77,7 @@ def page(
 
 
 def _summary(first: Side, second: Side, comparisons: Mapping[str, Comparison], measure: str) -> Sequence[str]:
-    heads = ("segment", "queries", first.name, second.name, "difference", "95 %", "p", "wins", "losses")
+    heads = ("segment", "queries", *names(first, second), "difference", "95 %", "p", "wins", "losses")
     rows = ["".join(f"<th>{escape(head)}</th>" for head in heads)]
     for name, found in comparisons.items():
         both = [query for query in first.scores(name).queries if query in set(second.scores(name).queries)]
@@ -98,7 +100,8 @@ def _query(first: Side, second: Side, segment: Segment, name: str, query: str, c
     meant = f", meant as {segment.meant[query]}" if query in segment.meant else ""
     grades = segment.judgments[query]
     right = sum(grade > 0 for grade in grades.values())
-    sides = "".join(_side(side, query, grades) for side in (first, second))
+    called = zip((first, second), names(first, second), strict=True)
+    sides = "".join(_side(side, name_, query, grades) for side, name_ in called)
     return (
         f'<section><h3>{escape(query)} <span class="worse">{change:+.3f}</span></h3>'
         f'<span class="id">{escape(name + meant)}; right products: {right:,}</span>'
@@ -106,7 +109,7 @@ def _query(first: Side, second: Side, segment: Segment, name: str, query: str, c
     )
 
 
-def _side(side: Side, query: str, grades: Mapping[str, int]) -> str:
+def _side(side: Side, name: str, query: str, grades: Mapping[str, int]) -> str:
     items = []
     for product in side.result.runs[side.order].get(query, ()):
         grade = grades.get(product)
@@ -116,4 +119,4 @@ def _side(side: Side, query: str, grades: Mapping[str, int]) -> str:
             f'<li><span class="grade {mark}">{told}</span> {escape(side.result.titles.get(product, ""))} '
             f'<span class="id">{escape(product)}</span></li>'
         )
-    return f"<div><b>{escape(side.name)}</b><ol>{''.join(items) or '<li>nothing</li>'}</ol></div>"
+    return f"<div><b>{escape(name)}</b><ol>{''.join(items) or '<li>nothing</li>'}</ol></div>"

@@ -91,7 +91,7 @@ def overview(result: Result, segments: Mapping[str, Segment], measure: str) -> T
 def told(segment: str, found: Comparison, first: Side, second: Side, measure: str) -> str:
     """A comparison in words."""
     low, high = found.interval
-    change = f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, p {found.p:.4f})"
+    change = f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, p {found.p:.2g})"
     counts = f"{len(found.wins)} wins, {len(found.losses)} losses in {found.queries} queries"
     lines = [f"{segment}: {' against '.join(names(first, second))}, {measure}: {change}, {counts}"]
     for word, pairs in (("most won", found.wins), ("most lost", found.losses)):

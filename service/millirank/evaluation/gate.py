@@ -83,7 +83,7 @@ def told(name: str, order: str, now: Scores, found: Comparison) -> str:
     verdict = "FELL" if found.fell else "holds"
     return (
         f"{name}, {order}: nDCG@10 {now.mean(MEASURE):.4f}, {found.difference:+.4f} against the baseline "
-        f"({low:+.4f} to {high:+.4f}, p {found.p:.3f}, {found.queries} queries): {verdict}"
+        f"({low:+.4f} to {high:+.4f}, p {found.p:.2g}, {found.queries} queries): {verdict}"
     )
 
 

@@ -88,7 +88,7 @@ def _summary(first: Side, second: Side, comparisons: Mapping[str, Comparison], m
             f"{second.scores(name).of(both).mean(measure):.3f}",
             f"{found.difference:+.3f}",
             f"{found.interval[0]:+.3f} to {found.interval[1]:+.3f}",
-            f"{found.p:.4f}",
+            f"{found.p:.2g}",
             f"{len(found.wins):,}",
             f"{len(found.losses):,}",
         )

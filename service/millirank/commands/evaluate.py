@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -15,7 +16,8 @@ from millirank.errors import ConfigError
 from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare, read_segments
 from millirank.evaluation.report import Side, names, page
 from millirank.evaluation.result import read_result
-from millirank.loadtest.results import result as published
+from millirank.loadtest.results import published
+from millirank.loadtest.results import result as with_source
 
 from .figures import difference_rows, overview, rows_of, table, told
 from .orders import CONFIGURATIONS, evaluated
@@ -64,7 +66,8 @@ def evaluate(
         rows = [*rows_of(result, segments)]
         for name, found in comparisons.items():
             rows += difference_rows(f"{name}: {' less '.join(names(first, second))}/{measure}", found)
-        data = {**published(rows), "depth": depth, **result.plain()}
+        command = published(["millirank", *sys.argv[1:]])
+        data = {**with_source(rows), "command": command, "depth": depth, **result.plain()}
         out.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     if report:
         report.write_text(page(first, second, comparisons, segments, measure), encoding="utf-8")

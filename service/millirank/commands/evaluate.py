@@ -60,9 +60,10 @@ async def rankings(stack: Stack, queries: Sequence[str]) -> dict[str, dict[str, 
     """For each configuration, the first 100 product ids of every query."""
     runs: dict[str, dict[str, list[str]]] = {name: {} for name in CONFIGURATIONS}
     for text in track(queries, description="searching", transient=True):
-        tokens, _ = stack.encoder_tokens.query(text)
+        searched = stack.retriever.corrected(text)
+        tokens, _ = stack.encoder_tokens.query(searched)
         vector = (await stack.pipeline.transport.encode(tokens, None)).vector
-        runs["bm25"][text] = _ids(stack, stack.retriever.lexical(text, 100))
+        runs["bm25"][text] = _ids(stack, stack.retriever.lexical(searched, 100).rows)
         runs["dense"][text] = _ids(stack, stack.retriever.dense(vector, 100))
         async for ranking in stack.pipeline.search(Query(text, limit=100)):
             name = "fused" if ranking.phase is Phase.RETRIEVED else "reranked"

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Protocol
 
 LETTERS = 4  # of a word that is corrected, at least
-TWO_SLIPS = 6  # letters from which two slips are thought of
+FIRST_SLIP = 7  # letters from which the first may be wrong, where people hardly ever slip
+TWO_SLIPS = 8  # letters from which two slips are thought of
 PART = 3  # letters of each of two words that were joined, at least
 OFTEN = 2  # products that have each of them, at least
 WORDS = 16  # of a query that are looked at
 _RUN = re.compile(r"\w+(?:[-./]\w+)*")  # with a digit in one of its parts, it is a number
 _WORD = re.compile(r"[^\W_]+")
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # each row a bit to the right of the one above
+_NEXT = 1.1  # widths of a key between those that are neighbours
+_SOUNDS = ("aeiouy", "bp", "dt", "cksqxz", "fvw", "gj", "mn")  # letters that are heard alike
+_JOINTS = frozenset(["and", "for", "from", "per", "the", "with"])  # no part of a word that is cut
 
 
 class Lexicon(Protocol):
@@ -86,17 +90,28 @@ class Speller:
         return changed
 
     def _better(self, word: str, text: str) -> str | None:
-        if word.lower() == word.upper() or self._found(word) or word in self._numbered(text):
+        if word.lower() == word.upper() or word in self._numbered(text):
             return None
         near = self._lexicon.near(word, 1)
-        if near:
-            return min(near, key=lambda found: (_slip(word, found[0]), -found[1], found[0]))[0]
-        cut = [(word[:i], word[i:]) for i in range(PART, len(word) - PART + 1)]
-        least = [(min(self._lexicon.count(first), self._lexicon.count(second)), first, second) for first, second in cut]
-        if least and max(least)[0] >= OFTEN:
-            return " ".join(max(least)[1:])
-        near = self._lexicon.near(word, 2) if len(word) >= TWO_SLIPS else []
-        return min(near, key=lambda found: (found[0][0] != word[0], -found[1], found[0]))[0] if near else None
+        if self._found(word):  # a form of a word that stands there, unless a letter was only struck twice
+            return _best(word, [found for found in near if _twice(word, found[0])])
+        likely = [found for found in near if _likely(word, found[0])]
+        return _best(word, likely) or self._cut(word) or (None if near else self._two_slips(word))
+
+    def _cut(self, word: str) -> str | None:
+        cuts = [(word[:i], word[i:]) for i in range(PART, len(word) - PART + 1)]
+        counts = [
+            (min(self._lexicon.count(first), self._lexicon.count(second)), first, second)
+            for first, second in cuts
+            if first not in _JOINTS and second not in _JOINTS
+        ]
+        best = max(counts, default=(0, "", ""))
+        return " ".join(best[1:]) if best[0] >= OFTEN else None
+
+    def _two_slips(self, word: str) -> str | None:
+        if len(word) < TWO_SLIPS:
+            return None
+        return _best(word, [found for found in self._lexicon.near(word, 2) if found[0][0] == word[0]])
 
 
 def _words(text: str) -> Iterator[re.Match[str]]:
@@ -108,26 +123,40 @@ def _words(text: str) -> Iterator[re.Match[str]]:
             yield from _WORD.finditer(text, *run.span())
 
 
-def _slip(typed: str, meant: str) -> int:
-    """How unlikely the one slip between two words is.
+def _best(word: str, found: list[tuple[str, int]]) -> str | None:
+    """Of words with their counts the most frequent, one with the same first letter before all others."""
+    return min(found, key=lambda pair: (pair[0][0] != word[0], -pair[1], pair[0]))[0] if found else None
 
-    0 for a neighbouring key, two letters swapped, one left out or one too many; 1 for a far key; 2 for a slip in the
-    first letter, where people hardly ever slip.
+
+def _likely(typed: str, meant: str) -> bool:
+    """Whether fingers or ears make the one slip that lies between two words.
+
+    A neighbouring key, a letter that sounds alike, two letters swapped, one left out, one too many. Not two other
+    letters, and nothing at the end of a word that may well be a form of it: each made words of what was one (projector
+    a protector, clamp a clasp, airy air, modem mode) where a catalogue does not know it.
     """
     start = next((i for i, (a, b) in enumerate(zip(typed, meant, strict=False)) if a != b), None)
-    if start == 0:
-        return 2
-    if start is None or len(typed) != len(meant) or typed[start + 1 :] != meant[start + 1 :]:
-        return 0
-    return 0 if meant[start] in NEIGHBOURS.get(typed[start], "") else 1
+    if start is None:  # one is the beginning of the other
+        return len(typed) < len(meant) or _twice(typed, meant)
+    if start == 0 and len(typed) < FIRST_SLIP:
+        return False
+    if len(typed) != len(meant) or typed[start + 1 :] != meant[start + 1 :]:
+        return True
+    return meant[start] in CONFUSED.get(typed[start], "")
 
 
-def _neighbours() -> dict[str, str]:
+def _twice(typed: str, meant: str) -> bool:
+    """Whether one letter was struck twice, and nothing else is wrong."""
+    return any(a == b and typed[:i] + typed[i + 1 :] == meant for i, (a, b) in enumerate(pairwise(typed)))
+
+
+def _confused() -> dict[str, set[str]]:
     at = {key: (row, column + row / 3) for row, keys in enumerate(_KEYS) for column, key in enumerate(keys)}
     return {
-        key: "".join(k for k, (r, c) in at.items() if k != key and abs(r - row) <= 1 and abs(c - column) <= 1)
+        key: {k for k, (r, c) in at.items() if k != key and abs(r - row) <= 1 and abs(c - column) < _NEXT}
+        | {k for sounds in _SOUNDS if key in sounds for k in sounds if k != key}
         for key, (row, column) in at.items()
     }
 
 
-NEIGHBOURS = _neighbours()
+CONFUSED = _confused()  # by letter

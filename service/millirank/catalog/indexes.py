@@ -26,6 +26,7 @@ WRITER_HEAP = 64 << 20  # bytes
 TEXT_FIELDS: Mapping[str, int] = {"title": 2, "brand": 1, "description": 1, "category": 1}
 ANALYZERS: Mapping[str, str | None] = {"english": "english", "words": None}  # name: stemmer
 LEXICAL_WEIGHT = 0.6  # of 1, in the fused order, where nothing was learned; chosen on half of Chorus's queries
+TEXT_INDEX = "bm25"  # its folder
 TEXT = "text"
 CODE = "code"  # model numbers, see codes.py
 ROW = "row"

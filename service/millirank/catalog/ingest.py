@@ -27,6 +27,7 @@ from .indexes import (
     ROW,
     TEXT,
     TEXT_FIELDS,
+    TEXT_INDEX,
     Bm25Writer,
     DenseReport,
     other_text_of,
@@ -46,6 +47,7 @@ WINDOW = 4096  # products encoded together, sorted by length
 NAMED_BAD_ROWS = 20  # bad rows that a report lists; the others are counted
 RECALL_QUERIES = 200
 QUERY_WORDS = 3  # at most, of a query made from a title
+DENSE = "dense.faiss"
 VECTORS = "vectors"  # spilled to disk while a run encodes
 STORING, ENCODING, INDEXING = "storing", "encoding", "indexing"  # the stages of a run
 
@@ -244,7 +246,7 @@ def _derive(
         PackedWriter(building, TOKENS, models.reranker_tokens.spec.token_dtype) as tokens,
         PackedWriter(building, RENDERED, np.uint8) as rendered,
         (building / VECTORS).open("wb") as vectors,
-        Bm25Writer(building / "bm25", analyzer) as lexical,
+        Bm25Writer(building / TEXT_INDEX, analyzer) as lexical,
     ):
         for start, products in _windows(store, building):
             vectors.write(models.vectors(products).tobytes())
@@ -270,7 +272,7 @@ def _title_query(number: int, title: str) -> str:
 def _write_dense(building: Path, count: int, models: Models, queries: list[str], exact_up_to: int) -> DenseReport:
     spilled = building / VECTORS
     vectors = np.memmap(spilled, np.float32, mode="r", shape=(count, models.encoder_tokens.spec.dim))
-    report = write_dense(vectors, models.query_vectors(queries), building / "dense.faiss", exact_up_to)
+    report = write_dense(vectors, models.query_vectors(queries), building / DENSE, exact_up_to)
     spilled.unlink()
     return report
 

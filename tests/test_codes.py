@@ -25,16 +25,24 @@ def test_a_whole_number_is_told_from_a_part() -> None:
 
 
 def test_ids_and_number_attributes_are_numbers() -> None:
-    made = codes_of({"id": "AB-77", "title": "kettle", "attributes": {"mpn": "KX-1", "ean": "4006381333931", "w": "9z9z"}})
+    made = codes_of(
+        {"id": "AB-77", "title": "kettle", "attributes": {"mpn": "KX-1", "ean": "4006381333931", "w": "9z9z"}}
+    )
     assert {"ab77", "=ab77", "=kx1", "4006381333931"} - set(made) == {"=kx1"}, "three letters and digits are too few"
     assert "9z9z" not in made
 
 
 @pytest.mark.parametrize(
     ("text", "which"),
-    [("kettle 500gb", False), ("1920x1080 monitor", False), ("iphone 12", False), ("006R90321", True), ("dv7-1211ea", True)],
+    [
+        ("kettle 500gb", False),
+        ("1920x1080 monitor", False),
+        ("iphone 12", False),
+        ("006R90321", True),
+        ("dv7-1211ea", True),
+    ],
 )
-def test_amounts_and_words_beside_a_figure_name_no_product(text: str, which: bool) -> None:
+def test_amounts_and_words_beside_a_figure_name_no_product(text: str, *, which: bool) -> None:
     assert any(number.which for number in asked(text)[1]) is which
 
 

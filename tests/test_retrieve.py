@@ -130,7 +130,9 @@ def test_threads_get_the_answers_of_one(retriever: HybridRetriever) -> None:
 
     def search() -> None:
         vector = np.ones(8, np.float32)
-        answers.extend((retriever.lexical("kettle", 5).rows.tolist(), len(retriever.dense(vector, 4))) for _ in range(100))
+        answers.extend(
+            (retriever.lexical("kettle", 5).rows.tolist(), len(retriever.dense(vector, 4))) for _ in range(100)
+        )
 
     threads = [threading.Thread(target=search) for _ in range(4)]
     for thread in threads:
@@ -266,7 +268,9 @@ def test_bm25_alone_on_chorus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for line in csv.DictReader(file):
             judged.setdefault(line["query"], {})[line["docid"]] = int(line["rating"])
     index = Bm25Index(list((tmp_path / "bm25").iterdir()), "english")
-    run = {query: {ids[row]: 100.0 - place for place, row in enumerate(index.search(query, 100).rows)} for query in judged}
+    run = {
+        query: {ids[row]: 100.0 - place for place, row in enumerate(index.search(query, 100).rows)} for query in judged
+    }
     scores = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(run)
     relevant = [query for query, grades in judged.items() if max(grades.values()) > 0]
     mean = sum(scores[query]["ndcg_cut_10"] if query in scores else 0.0 for query in relevant) / len(relevant)

@@ -112,7 +112,9 @@ def test_a_snapshot_of_the_format_before_is_refused_with_the_command(catalog: Pa
     data = orjson.dumps({**orjson.loads((path / "manifest.json").read_bytes()), "format": 1})
     (path / "manifest.json").write_bytes(data)
     (path / "SEAL").write_text(hashlib.sha256(data).hexdigest())
-    with pytest.raises(CatalogError, match="its format is 1, this version reads 2: make a new one with `millirank index`"):
+    with pytest.raises(
+        CatalogError, match="its format is 1, this version reads 2: make a new one with `millirank index`"
+    ):
         Snapshot.open(catalog)
 
 

@@ -25,9 +25,7 @@ PRODUCTS = 100_000  # of a catalogue that is learned from; they are all in memor
 FOUND, RANKED = 100, 10
 
 
-def learned(
-    folder: Path, analyzer: str, products: Iterable[Mapping[str, Any]], models: Models
-) -> Mapping[str, float]:
+def learned(folder: Path, analyzer: str, products: Iterable[Mapping[str, Any]], models: Models) -> Mapping[str, float]:
     """The lexical index's weight in reciprocal rank fusion, and the number of queries that it was learned from.
 
     Queries come from rules over the catalogue: types, and types with a brand and two facts. Titles and model numbers

@@ -23,7 +23,9 @@ MAX_TERMS = 32  # different words of a query that BM25 looks up; those after the
 RRF_K = 60  # Cormack, Clarke, Buettcher: Reciprocal Rank Fusion outperforms Condorcet …, SIGIR 2009
 BM25_K1, BM25_B = 1.2, 0.75  # tantivy's, too
 EXACT_PRODUCTS = 10  # a model number that more products have names none of them
-EXACT_WORDS = 2  # words of a query beside its model numbers; where there are more, the numbers are evidence among others
+EXACT_WORDS = (
+    2  # words of a query beside its model numbers; where there are more, the numbers are evidence among others
+)
 EXACT = 4096.0  # added to the score of a product with a number that was asked for; no sum of 32 words comes near
 EXACT_WHOLE = 2048.0  # added where the number is not a part of a longer one
 

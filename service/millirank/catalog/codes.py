@@ -21,8 +21,9 @@ _WORD = re.compile(r"[^\W_]+")
 _DIGIT = re.compile(r"\d")
 _WORDY = 5  # letters from which a part is a word of the language: "iphone 8" is no number
 _UNITS = (
-    "a ah bit btu cl cm core db dpi er fps ft g gb gbit gbps ghz gsm h hz in inch k kb kg khz km kv kva kw kwh l lb lm m "
-    "ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ppm px rd rpm s st tb th v va w wh x"
+    "a ah bit btu cl cm core db dpi er fps ft g gb gbit gbps ghz gsm h hz in inch k kb kg khz km kv kva kw kwh l lb lm "
+    "m ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ppm px rd rpm s st tb th v va w "
+    "wh x"
 )
 _AMOUNT = re.compile(rf"\d+({'|'.join(_UNITS.split())})|\d+x\d+\w*")  # how much, not which
 

@@ -48,9 +48,9 @@ def analyzer(name: str) -> Any:  # noqa: ANN401 - tantivy has no types
     return (builder.filter(Filter.stemmer(stemmer)) if stemmer else builder).build()
 
 
-def text_of(product: Mapping[str, Any]) -> str:
+def text_of(product: Mapping[str, Any], fields: Mapping[str, int] = TEXT_FIELDS) -> str:
     """The text of a product that BM25 sees, every field as often as it weighs."""
-    return " ".join(product[name] for name, weight in TEXT_FIELDS.items() if name in product for _ in range(weight))
+    return " ".join(product[name] for name, weight in fields.items() if name in product for _ in range(weight))
 
 
 def other_text_of(product: Mapping[str, Any]) -> str:
@@ -82,8 +82,8 @@ def mapped(files: Sequence[Path]) -> Any:  # noqa: ANN401 - tantivy has no types
 class Bm25Writer:
     """Writes a BM25 index over products, with their row ids in a fast field. A context manager; commits at its end."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Makes an empty index in a folder, with the analyzer of that name."""
+    def __init__(self, folder: Path, name: str, fields: Mapping[str, int] = TEXT_FIELDS) -> None:
+        """Makes an empty index in a folder, with the analyzer of that name and fields by their weights."""
         import tantivy
 
         words = analyzer(name)
@@ -94,14 +94,14 @@ class Bm25Writer:
         schema.add_unsigned_field(ROW, fast=True)
         index = tantivy.Index(schema.build(), path=str(folder))
         index.register_tokenizer(name, words)
-        self._folder = folder
+        self._folder, self._fields = folder, fields
         self._document = tantivy.Document
         self._writer = index.writer(heap_size=WRITER_HEAP, num_threads=1)  # one keeps the order of rows
 
     def add(self, row: int, product: Mapping[str, Any]) -> None:
         """Adds a product under its row id."""
         document = self._document()
-        document.add_text(TEXT, text_of(product))
+        document.add_text(TEXT, text_of(product, self._fields))
         for code in codes_of(product):
             document.add_text(CODE, code)
         document.add_unsigned(ROW, row)  # Document(row=0) would kill the writer's thread

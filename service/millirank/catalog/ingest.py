@@ -234,9 +234,7 @@ def _windows(store: ProductWriter, building: Path) -> Iterator[tuple[int, list[d
         yield start, store.get([ids[row].tobytes().decode() for row in rows])
 
 
-def _derive(
-    store: ProductWriter, building: Path, count: int, models: Models, analyzer: str, tell: Progress
-) -> Derived:
+def _derive(store: ProductWriter, building: Path, count: int, models: Models, analyzer: str, tell: Progress) -> Derived:
     queries: list[str] = []
     plain = analyzer_of("words")
     counts = WordCounts()

@@ -132,4 +132,4 @@ def _schema() -> Any:  # noqa: ANN401 - tantivy has no types
 
 
 def _kept(word: str) -> bool:
-    return SHORTEST <= len(word) and word.isalpha()
+    return len(word) >= SHORTEST and word.isalpha()

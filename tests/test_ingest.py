@@ -183,7 +183,7 @@ def test_a_killed_run_leaves_a_whole_snapshot_and_the_next_one_succeeds(
     expected = list(kit.products(100)) if serves == 1 else list(kit.products(200, 1))
     assert snapshot.version == serves
     assert snapshot.products(range(len(snapshot))) == expected
-    assert len(HybridRetriever(snapshot).lexical("kettle", 500)) > 5
+    assert len(HybridRetriever(snapshot).lexical("kettle", 500).rows) > 5
     snapshot.close()
     report = build_snapshot(out, kit.rows(kit.products(30, 2)), kit.models(tmp_path))
     snapshot = Snapshot.open(out)

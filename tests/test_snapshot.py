@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 import threading
@@ -9,9 +10,11 @@ import numpy as np
 import orjson
 import pytest
 
+from millirank.catalog.indexes import LEXICAL_WEIGHT
 from millirank.catalog.ingest import build_snapshot
 from millirank.catalog.packed import Packed, PackedWriter
 from millirank.catalog.snapshot import Snapshot
+from millirank.catalog.words import Words
 from millirank.errors import CatalogError
 from millirank.v1.search_pb2 import Product
 
@@ -102,6 +105,35 @@ def test_a_changed_manifest_is_refused(catalog: Path) -> None:
     path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "products": 5}))
     with pytest.raises(CatalogError, match="was changed after it was sealed"):
         Snapshot.open(catalog)
+
+
+def test_a_snapshot_of_the_format_before_is_refused_with_the_command(catalog: Path) -> None:
+    path = catalog / "snapshots/1"
+    data = orjson.dumps({**orjson.loads((path / "manifest.json").read_bytes()), "format": 1})
+    (path / "manifest.json").write_bytes(data)
+    (path / "SEAL").write_text(hashlib.sha256(data).hexdigest())
+    with pytest.raises(
+        CatalogError, match="its format is 1, this version reads 2: make a new one with `millirank index`"
+    ):
+        Snapshot.open(catalog)
+
+
+def test_a_snapshot_keeps_the_words_of_its_products(catalog: Path) -> None:
+    snapshot = Snapshot.open(catalog)
+    words = Words(snapshot.path, sorted((snapshot.path / "words").iterdir()))
+    products = snapshot.products(range(300))
+    kettles = sum("kettle" in product["title"] for product in products)
+    assert len(words) == snapshot.manifest["words"]
+    assert words.count("kettle") == kettles > 5
+    assert words.near("ketle", 1) == words.near("ketel", 2) == [("kettle", kettles)]
+    assert words.near("kettel", 1) == [("kettle", kettles)], "letters that are swapped are one slip"
+    assert "acme" in words
+    assert "kettel" not in words
+    assert words.count("kettel") == 0
+    assert "w7" not in words, "nothing with a digit is a word"
+    assert snapshot.manifest["fusion"] == {"lexical": LEXICAL_WEIGHT, "queries": 0}
+    assert snapshot.manifest["bm25"]["fields"] == {"title": 2, "brand": 1, "description": 1, "category": 1}
+    snapshot.close()
 
 
 def test_current_that_names_nothing_is_refused(catalog: Path) -> None:

@@ -19,7 +19,7 @@ from millirank_engines.pack import Ids
 from .errors import DeadlineExceeded, Overloaded, Unavailable
 from .jobs import Encoded, Reranked
 from .rerank import blend
-from .retrieve import Retriever, fuse
+from .retrieve import Retriever
 from .tokens import Tokenizer
 from .transport import Transport
 from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Served, Timings
@@ -100,15 +100,16 @@ class Pipeline:
             DeadlineExceeded: if there was no time even for the provisional order.
             Unavailable: if there is no core that could embed the query.
         """
-        tokens, truncated = self._encoder_tokens.query(query.text)
+        text = self._retriever.corrected(query.text)  # a word that nobody knows takes a third of a millisecond
+        tokens, truncated = self._encoder_tokens.query(text)
         if self._same_queries:
             pair_tokens, pair_truncated = tokens, truncated
         else:
-            pair_tokens, pair_truncated = self._reranker_tokens.query(query.text)
+            pair_tokens, pair_truncated = self._reranker_tokens.query(text)
         timings = Timings(tokens=_micros(self._clock() - query.arrived))
 
         asked = self._clock()
-        words = self._on_executor(self._words, query.text)  # while the encoder runs
+        words = self._on_executor(self._words, text)  # while the encoder runs
         try:
             encoded, degraded = await self._encode(tokens, query)
         except BaseException:
@@ -171,17 +172,17 @@ class Pipeline:
         except (TimeoutError, DeadlineExceeded, Overloaded):
             return None, Degraded.ENCODER_OVERRUN
 
-    def _words(self, text: str) -> tuple[Rows, float]:
+    def _words(self, text: str) -> tuple[Order, float]:
         """What the lexical index finds, and the seconds it took; on the executor's thread."""
         start = self._clock()
         return self._retriever.lexical(text, self.limits.candidates), self._clock() - start
 
-    def _find(self, query: Query, words: tuple[Rows, float], vector: NDArray[np.float32] | None) -> Found:
+    def _find(self, query: Query, words: tuple[Order, float], vector: NDArray[np.float32] | None) -> Found:
         """Candidates and the products of the first ones; on the executor's thread."""
         start = self._clock()
         lexical, seconds = words
-        dense = [] if vector is None else [self._retriever.dense(vector, self.limits.candidates)]
-        fused = fuse([lexical, *dense])
+        dense = None if vector is None else self._retriever.dense(vector, self.limits.candidates)
+        fused = self._retriever.fused(lexical, dense)
         retrieved = self._clock()
         products = self._products(fused.rows[: query.limit].tolist())
         return Found(fused, products, seconds + retrieved - start, self._clock() - retrieved)

@@ -11,21 +11,24 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
 
     z is the standard score over the head. On Chorus and on the demo's shop the fused score itself made a better prior
     than its reciprocal rank, and a weight of 1 was within the noise of the best. The rest keeps the prior's distances
-    below the head's last score, so that scores stay descending.
+    below the head's last score, so that scores stay descending. Products with the model number that was asked for stay
+    where they are, ahead of all: no reranker reads numbers as well as an index does.
 
     Args:
         prior: n candidates in fused order.
         scores: the reranker's scores of the first ones, (depth,), depth at most n.
     """
-    depth = len(scores)
-    if not depth:
+    first, depth = prior.exact, len(scores)
+    if depth <= first:
         return prior
-    final = _standard(scores) + _standard(prior.scores[:depth])
+    final = _standard(scores[first:]) + _standard(prior.scores[first:depth])
     best = np.argsort(-final, kind="stable")
     tail = final[best[-1]] + (prior.scores[depth:] - prior.scores[depth - 1])
+    ahead = final[best[0]] + (prior.scores[:first] - prior.scores[first])
     return Order(
-        np.concatenate([prior.rows[:depth][best], prior.rows[depth:]]),
-        np.concatenate([final[best], tail]).astype(np.float32),
+        np.concatenate([prior.rows[:first], prior.rows[first:depth][best], prior.rows[depth:]]),
+        np.concatenate([ahead, final[best], tail]).astype(np.float32),
+        first,
     )
 
 

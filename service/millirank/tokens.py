@@ -13,6 +13,8 @@ from millirank_engines.pack import Ids
 
 from .errors import CatalogError
 
+_BEGINS = frozenset("\u2581\u0120")  # what an entry of a vocabulary begins with that begins a word
+
 
 class Tokenizer:
     """A tokenizer.json and the model that it belongs to; usable from several threads.
@@ -47,6 +49,12 @@ class Tokenizer:
             template.query_prefix,
             template.query_tokens,
         )
+
+    def words(self) -> set[str]:
+        """The whole words of the vocabulary, lower case: what the model's language knows."""
+        entries = self._rust.get_vocab(with_added_tokens=False)
+        marked = {entry[1:] for entry in entries if entry[:1] in _BEGINS}  # SentencePiece and byte-level BPE mark them
+        return {entry.lower() for entry in marked or entries if entry.isalpha()}  # WordPiece marks the others
 
     def encode(self, text: str, limit: int) -> tuple[Ids, bool]:
         """The first limit token ids of a text, and whether there were more."""

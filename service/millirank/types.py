@@ -58,10 +58,11 @@ class Order:
 
     rows: Rows
     scores: NDArray[np.float32]  # (n,), descending
+    exact: int = 0  # of the first: they carry the model number that was asked for, and stay ahead of the others
 
     def head(self, n: int) -> "Order":
         """The first n."""
-        return Order(self.rows[:n], self.scores[:n])
+        return Order(self.rows[:n], self.scores[:n], min(self.exact, n))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Writes the two indexes of a snapshot: FAISS over vectors, tantivy's BM25 over words; and what their readers share."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from millirank.errors import CatalogError
 
+from .codes import codes_of
+
 EXACT_UP_TO = 10_000  # products that are searched exhaustively; above, HNSW
 HNSW_M = 32  # links a node
 HNSW_EF_CONSTRUCTION = 200
@@ -18,10 +21,14 @@ RECALL_AT = 100
 BLOCK = 16_384  # vectors added, or compared exhaustively, at a time
 WRITER_HEAP = 64 << 20  # bytes
 
-# One field over these. On Chorus it beats a sum over three fields by far, as a short brand outweighs everything there.
-TEXT_FIELDS = ("title", "brand", "description")
+# How often the words of each field are counted in the one field that BM25 sees: Robertson, Zaragoza and Taylor, Simple
+# BM25 Extension to Multiple Weighted Fields, 2004. A sum over fields is far behind: a short brand outweighs all else.
+TEXT_FIELDS: Mapping[str, int] = {"title": 2, "brand": 1, "description": 1, "category": 1}
 ANALYZERS: Mapping[str, str | None] = {"english": "english", "words": None}  # name: stemmer
+LEXICAL_WEIGHT = 0.6  # of 1, in the fused order, where nothing was learned; chosen on half of Chorus's queries
+TEXT_INDEX = "bm25"  # its folder
 TEXT = "text"
+CODE = "code"  # model numbers, see codes.py
 ROW = "row"
 
 
@@ -41,33 +48,62 @@ def analyzer(name: str) -> Any:  # noqa: ANN401 - tantivy has no types
     return (builder.filter(Filter.stemmer(stemmer)) if stemmer else builder).build()
 
 
-def text_of(product: Mapping[str, Any]) -> str:
-    """The text of a product that BM25 sees."""
-    return " ".join(product[name] for name in TEXT_FIELDS if name in product)
+def text_of(product: Mapping[str, Any], fields: Mapping[str, int] = TEXT_FIELDS) -> str:
+    """The text of a product that BM25 sees, every field as often as it weighs."""
+    return " ".join(product[name] for name, weight in fields.items() if name in product for _ in range(weight))
+
+
+def other_text_of(product: Mapping[str, Any]) -> str:
+    """The words of a product that BM25 does not see: its attributes' names and values."""
+    return " ".join(f"{name.replace('_', ' ')} {value}" for name, value in product.get("attributes", {}).items())
+
+
+def mapped(files: Sequence[Path]) -> Any:  # noqa: ANN401 - tantivy has no types
+    """Opens a tantivy index whose files nobody changes.
+
+    tantivy locks a file in the folder that it opens, but a sealed snapshot is not written to and may lie on a read-only
+    disk: so it is opened through a folder of links that lives only as long as opening takes. Everything is mapped
+    afterwards, and a reader that reloads by hand never looks into the folder again.
+
+    Raises:
+        ValueError: if the files are no index.
+    """
+    import tantivy
+
+    with tempfile.TemporaryDirectory(prefix="millirank-") as folder:
+        for file in files:
+            (Path(folder) / file.name).symlink_to(file.resolve())
+        index = tantivy.Index.open(folder)
+        index.config_reader(reload_policy="manual")
+        index.searcher()
+    return index
 
 
 class Bm25Writer:
     """Writes a BM25 index over products, with their row ids in a fast field. A context manager; commits at its end."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Makes an empty index in a folder, with the analyzer of that name."""
+    def __init__(self, folder: Path, name: str, fields: Mapping[str, int] = TEXT_FIELDS) -> None:
+        """Makes an empty index in a folder, with the analyzer of that name and fields by their weights."""
         import tantivy
 
         words = analyzer(name)
         folder.mkdir()
         schema = tantivy.SchemaBuilder()
         schema.add_text_field(TEXT, tokenizer_name=name, index_option="freq")
+        schema.add_text_field(CODE, tokenizer_name="raw", index_option="basic")
         schema.add_unsigned_field(ROW, fast=True)
         index = tantivy.Index(schema.build(), path=str(folder))
         index.register_tokenizer(name, words)
-        self._folder = folder
+        self._folder, self._fields = folder, fields
         self._document = tantivy.Document
         self._writer = index.writer(heap_size=WRITER_HEAP, num_threads=1)  # one keeps the order of rows
 
     def add(self, row: int, product: Mapping[str, Any]) -> None:
         """Adds a product under its row id."""
         document = self._document()
-        document.add_text(TEXT, text_of(product))
+        document.add_text(TEXT, text_of(product, self._fields))
+        for code in codes_of(product):
+            document.add_text(CODE, code)
         document.add_unsigned(ROW, row)  # Document(row=0) would kill the writer's thread
         self._writer.add_document(document)
 

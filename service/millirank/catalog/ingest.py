@@ -21,20 +21,38 @@ from millirank.v1.search_pb2 import Product
 from millirank_engines.base import Engine
 
 from .fields import Reason
-from .indexes import EXACT_UP_TO, ROW, TEXT, TEXT_FIELDS, Bm25Writer, DenseReport, write_dense
+from .indexes import (
+    EXACT_UP_TO,
+    LEXICAL_WEIGHT,
+    ROW,
+    TEXT,
+    TEXT_FIELDS,
+    TEXT_INDEX,
+    Bm25Writer,
+    DenseReport,
+    other_text_of,
+    text_of,
+    write_dense,
+)
+from .indexes import analyzer as analyzer_of
 from .layout import CatalogFolder
 from .packed import Packed, PackedWriter
 from .rows import BadRow, Row
 from .snapshot import IDS, RENDERED, TOKENS, seal
 from .store import ProductWriter, writing
 from .vectors import encode_all
+from .words import WordCounts
 
 WINDOW = 4096  # products encoded together, sorted by length
 NAMED_BAD_ROWS = 20  # bad rows that a report lists; the others are counted
 RECALL_QUERIES = 200
 QUERY_WORDS = 3  # at most, of a query made from a title
+DENSE = "dense.faiss"
 VECTORS = "vectors"  # spilled to disk while a run encodes
 STORING, ENCODING, INDEXING = "storing", "encoding", "indexing"  # the stages of a run
+
+
+DEFAULT_FUSION: Mapping[str, float] = {"lexical": LEXICAL_WEIGHT, "queries": 0}
 
 
 class Progress(Protocol):
@@ -66,6 +84,15 @@ class IndexReport:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """What was made of every product."""
+
+    tokens: int
+    words: int  # different ones
+    queries: list[str]  # from titles, to measure recall with
+
+
+@dataclass(frozen=True)
 class Models:
     """What an index run reads products with; each tokenizer names its model."""
 
@@ -77,9 +104,29 @@ class Models:
         """The products' embeddings, shape (n, dim)."""
         return encode_all(self.encoder, self.encoder_tokens.spec, self.encoder_tokens.products(products))
 
+    def known(self) -> set[str]:
+        """Words of the encoder's language, which are never taken for misspelled."""
+        return self.encoder_tokens.words()
+
     def query_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The queries' embeddings, shape (n, dim)."""
         return encode_all(self.encoder, self.encoder_tokens.spec, self.encoder_tokens.queries(texts))
+
+
+class Learn(Protocol):
+    """Learns how the two indexes of a snapshot are fused, from its products alone."""
+
+    def __call__(
+        self, folder: Path, analyzer: str, products: Iterable[Mapping[str, Any]], models: Models
+    ) -> Mapping[str, float]:
+        """The lexical index's weight, of 1, and how many queries it was learned from: lexical and queries.
+
+        Args:
+            folder: where the indexes have been written.
+            analyzer: of the lexical index.
+            products: in the order of rows.
+            models: the encoder.
+        """
 
 
 def build_snapshot(
@@ -91,6 +138,7 @@ def build_snapshot(
     analyzer: str = "english",
     progress: Progress | None = None,
     exact_up_to: int = EXACT_UP_TO,
+    learn: Learn | None = None,
 ) -> IndexReport:
     """Makes a new snapshot from a feed and makes it current; a run that fails or is killed leaves the old one current.
 
@@ -102,6 +150,7 @@ def build_snapshot(
         analyzer: of the lexical index: english or words.
         progress: is told how far the run has come.
         exact_up_to: the most products that are searched exhaustively.
+        learn: finds out how much each index should count in the fused order; None takes the default.
 
     Raises:
         BadRows: if strict and a row is bad.
@@ -117,9 +166,11 @@ def build_snapshot(
         version, building = folder.building()
         with writing(folder.products, generations) as store:
             count, bad, named = _store(rows, store, building, strict=strict, tell=tell)
-            tokens, queries = _derive(store, building, count, models, analyzer, tell)
+            derived = _derive(store, building, count, models, analyzer, tell)
             tell(INDEXING, 0, count)
-            dense = _write_dense(building, count, models, queries, exact_up_to)
+            dense = _write_dense(building, count, models, derived.queries, exact_up_to)
+            products = (product for _, window in _windows(store, building) for product in window)
+            fusion = learn(building, analyzer, products, models) if learn else DEFAULT_FUSION
             tell(INDEXING, count, count)
             seal(
                 building,
@@ -131,8 +182,10 @@ def build_snapshot(
                     "encoder": models.encoder_tokens.spec.to_json(),
                     "reranker": reranker.to_json(),
                     "dense": dense.to_json(),
-                    "bm25": {"analyzer": analyzer, "fields": list(TEXT_FIELDS), "text": TEXT, "row": ROW},
-                    "tokens": {"dtype": reranker.token_dtype, "count": tokens},
+                    "bm25": {"analyzer": analyzer, "fields": dict(TEXT_FIELDS), "text": TEXT, "row": ROW},
+                    "words": derived.words,
+                    "fusion": dict(fusion),
+                    "tokens": {"dtype": reranker.token_dtype, "count": derived.tokens},
                     "bad_rows": dict(bad),
                 },
             )
@@ -181,17 +234,17 @@ def _windows(store: ProductWriter, building: Path) -> Iterator[tuple[int, list[d
         yield start, store.get([ids[row].tobytes().decode() for row in rows])
 
 
-def _derive(
-    store: ProductWriter, building: Path, count: int, models: Models, analyzer: str, tell: Progress
-) -> tuple[int, list[str]]:
+def _derive(store: ProductWriter, building: Path, count: int, models: Models, analyzer: str, tell: Progress) -> Derived:
     queries: list[str] = []
+    plain = analyzer_of("words")
+    counts = WordCounts()
     every = max(1, count // RECALL_QUERIES)
     tell(ENCODING, 0, count)
     with (
         PackedWriter(building, TOKENS, models.reranker_tokens.spec.token_dtype) as tokens,
         PackedWriter(building, RENDERED, np.uint8) as rendered,
         (building / VECTORS).open("wb") as vectors,
-        Bm25Writer(building / "bm25", analyzer) as lexical,
+        Bm25Writer(building / TEXT_INDEX, analyzer) as lexical,
     ):
         for start, products in _windows(store, building):
             vectors.write(models.vectors(products).tobytes())
@@ -199,10 +252,11 @@ def _derive(
             rendered.extend([Product(**product).SerializeToString(deterministic=True) for product in products])
             for row, product in enumerate(products, start):
                 lexical.add(row, product)
+                counts.add(plain.analyze(text_of(product)), plain.analyze(other_text_of(product)))
                 if row % every == 0 and len(queries) < RECALL_QUERIES:
                     queries.append(_title_query(row // every, product["title"]))
             tell(ENCODING, start + len(products), count)
-    return len(tokens), queries
+    return Derived(len(tokens), counts.write(building, models.known()), queries)
 
 
 def _title_query(number: int, title: str) -> str:
@@ -216,7 +270,7 @@ def _title_query(number: int, title: str) -> str:
 def _write_dense(building: Path, count: int, models: Models, queries: list[str], exact_up_to: int) -> DenseReport:
     spilled = building / VECTORS
     vectors = np.memmap(spilled, np.float32, mode="r", shape=(count, models.encoder_tokens.spec.dim))
-    report = write_dense(vectors, models.query_vectors(queries), building / "dense.faiss", exact_up_to)
+    report = write_dense(vectors, models.query_vectors(queries), building / DENSE, exact_up_to)
     spilled.unlink()
     return report
 

@@ -19,7 +19,7 @@ from .layout import MANIFEST, SEAL, CatalogFolder, sync
 from .packed import Packed, Rows
 from .store import ProductReader
 
-FORMAT = 1
+FORMAT = 2  # 2: words, model numbers, fusion
 IDS = "ids"
 TOKENS = "tokens"
 RENDERED = "rendered"

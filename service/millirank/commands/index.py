@@ -18,6 +18,7 @@ from millirank.catalog.ingest import IndexReport, Models, build_snapshot
 from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.rows import read_products
 from millirank.errors import CatalogError
+from millirank.fusion import learned
 from millirank.tokens import Tokenizer
 from millirank_engines import LoadedEngine, open_engine
 from millirank_engines import Task as ModelTask
@@ -67,7 +68,7 @@ def index(
                     tasks[stage] = progress.add_task(stage, total=total)
                 progress.update(tasks[stage], completed=done, total=total)
 
-            report = build_snapshot(out, rows, models, strict=strict, analyzer=analyzer, progress=tell)
+            report = build_snapshot(out, rows, models, strict=strict, analyzer=analyzer, progress=tell, learn=learned)
     finally:
         encoding.engine.close()
     summarize(report, out, console)

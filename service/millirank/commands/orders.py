@@ -44,9 +44,10 @@ async def rankings(stack: Stack, queries: Sequence[str]) -> dict[str, dict[str, 
     names = CONFIGURATIONS if stack.pipeline.limits.rerank_depth else CONFIGURATIONS[:-1]
     runs: dict[str, dict[str, list[str]]] = {name: {} for name in names}
     for text in track(queries, description="searching", transient=True):
-        tokens, _ = stack.encoder_tokens.query(text)
+        searched = stack.retriever.corrected(text)
+        tokens, _ = stack.encoder_tokens.query(searched)
         vector = (await stack.pipeline.transport.encode(tokens, None)).vector
-        runs["bm25"][text] = _ids(stack, stack.retriever.lexical(text, FOUND))
+        runs["bm25"][text] = _ids(stack, stack.retriever.lexical(searched, FOUND).rows)
         runs["dense"][text] = _ids(stack, stack.retriever.dense(vector, FOUND))
         async with aclosing(stack.pipeline.search(Query(text, limit=FOUND))) as answers:
             async for ranking in answers:

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from millirank.errors import CatalogError
-from millirank.mining import Models, Recipe, Source, fold, mine, normal
-from millirank.mining.judged import part_of
+from millirank.mining import Models, Recipe, Source, fold, mine, normal, part_of, without
+from millirank.mining.facts import facts_of
 from millirank.mining.lexical import K1, B, Bm25
-from millirank.mining.queries import pseudo_queries
+from millirank.mining.queries import Drawn, Pseudo, pseudo_queries
 from millirank.mining.teacher import best, candidates, z
 from millirank_engines.base import EngineError
 from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed
@@ -22,7 +22,7 @@ COLOURS = ["red", "green", "blue", "black", "white"]
 KINDS = ["kettle", "toaster", "desk lamp", "office chair", "phone case"]
 TITLES = [f"Acme {kind} {colour} {size} cm" for kind in KINDS for colour in COLOURS for size in (20, 30, 40)]
 WORDS = sorted({word for title in TITLES for word in title.casefold().split()})
-RECIPE = Recipe(queries=30, each=4, pool=8)
+RECIPE = Recipe(queries=30, each=4, pool=8, right=2, wrong=2)
 
 
 def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -38,24 +38,31 @@ MODELS = Models(vectors, vectors, ids, "0" * 64, "uint16", {"cls": 1, "sep": 2, 
 
 
 def source(name: str = "shop") -> Source:
-    return Source(name, [f"{name}{i}" for i in range(len(TITLES))], TITLES, [f"{title} sturdy" for title in TITLES])
+    products = [{"id": f"{name}{i}", "title": title, "brand": "Acme"} for i, title in enumerate(TITLES)]
+    return Source(name, products, [f"{title} sturdy" for title in TITLES])
 
 
-def test_pseudo_queries_are_shared_by_titles_and_name_something() -> None:
-    drawn = pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
-    assert "desk lamp" not in drawn  # in 15 of 75 titles: says too little
-    assert "kettle red" in drawn
-    assert not [q for q in drawn if q.split()[0] in {"20", "cm"} and len(q.split()) == 1]
-    assert len(drawn) == len(set(drawn))
-    assert all(sum(q in title.casefold() for title in TITLES) >= 2 for q in drawn)
+def drawn(held_out: Sequence[str] = (), *, evaluation: bool = False) -> list[str]:
+    """Every n-gram of the titles that may be a query."""
+    asked = Drawn(1000, held_out, evaluation, {"words": 1.0})
+    return [q.text for q in pseudo_queries(TITLES, facts_of(source().products), asked, np.random.default_rng(0))]
+
+
+def test_title_ngrams_are_shared_by_titles_and_name_something() -> None:
+    both = [*drawn(), *drawn(evaluation=True)]
+    assert "desk lamp" not in both  # in 15 of 75 titles: says too little
+    assert "kettle red" in both
+    assert not [q for q in both if q.split()[0] in {"20", "cm"} and len(q.split()) == 1]
+    assert len(both) == len(set(both))
+    assert all(sum(q in title.casefold() for title in TITLES) >= 2 for q in both)
 
 
 def test_no_pseudo_query_is_held_out_in_any_spelling() -> None:
-    held_out = ["Kettles  RED", "lamp blue"]
-    drawn = pseudo_queries(TITLES, 1000, held_out, np.random.default_rng(0))
-    assert drawn
-    assert {normal(q) for q in drawn}.isdisjoint({"kettle red", "lamp blue"})
-    assert "kettle red" in pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
+    kept, other = drawn()[0], drawn()[1]
+    left = drawn([f"{kept.upper()}S", other.replace(" ", "  ")])
+    assert left
+    assert {normal(q) for q in left}.isdisjoint({normal(kept), normal(other)})
+    assert kept in drawn()
 
 
 def test_bm25_is_the_formula() -> None:
@@ -99,9 +106,11 @@ def test_lists_stay_within_their_catalogue_and_follow_the_teacher(tmp_path: Path
     assert lists.rows.shape == (len(lists.query), RECIPE.width)
     np.testing.assert_array_equal(lists.rows // len(TITLES), np.repeat(lists.source[:, None], RECIPE.width, 1))
     assert lists.manifest["catalogues"][0]["pseudo_queries"] == (lists.source == 0).sum()
-    for query, rows, targets in zip(lists.query, lists.rows, lists.targets, strict=True):
-        shared = [len(set(lists.queries[query]) & set(lists.products[row])) for row in rows]
-        assert shared[int(targets.argmax())] == max(shared)
+    spelt = [n for n, query in enumerate(lists.query) if len(lists.queries[query]) > 1]
+    assert spelt
+    for n in spelt:
+        shared = [len(set(lists.queries[lists.query[n]]) & set(lists.products[row])) for row in lists.rows[n]]
+        assert shared[int(lists.targets[n].argmax())] == max(shared)
 
 
 def test_judged_lists_stand_behind_the_mined_ones(tmp_path: Path) -> None:
@@ -124,11 +133,14 @@ def test_folds_part_the_queries_whatever_their_spelling() -> None:
     assert part_of("Phone  Cases", 7) == part_of("phone case", 7)
     with pytest.raises(CatalogError, match="part 5 of 5"):
         fold(judgments, 5, 5)
+    unseen = fold(judgments, 1, 5)
+    assert {**without(judgments, 1, 5), **unseen} == judgments
+    assert unseen.keys().isdisjoint(without(judgments, 1, 5))
 
 
 def test_a_catalogue_too_small_is_refused(tmp_path: Path) -> None:
-    small = Source("small", ["1"], ["kettle"], ["kettle"])
-    with pytest.raises(CatalogError, match="at least 12"):
+    small = Source("small", [{"id": "1", "title": "kettle"}], ["kettle"])
+    with pytest.raises(CatalogError, match="at least 16"):
         mine([small], MODELS, tmp_path, recipe=RECIPE)
 
 

@@ -30,6 +30,8 @@ NOTHING = -1e4  # the logit of a product that is not there
 class Settings:
     """How to train; the defaults are those that the shipped reranker was trained with."""
 
+    layers: int = 0  # of the model, evenly spaced among those that it starts from; 0 keeps all
+    mined_weight: float = 1.0  # of the mined scores in the teacher, beside cross-encoders
     epochs: int = 3  # over the mined lists
     lr: float = 1e-4
     judged_epochs: int = 2  # afterwards, where there are judgments
@@ -82,7 +84,7 @@ class Trainer:
         import torch
 
         self.lists, self.settings, self.device = lists, settings, device
-        self.config, self.weights = net.load(init, device)
+        self.config, self.weights = net.shallow(*net.load(init, device), settings.layers)
         self.shape = net.Shape.read(self.config)
         net.add_head(self.weights, self.shape.hidden, settings.seed)
         template = lists.manifest["template"]

@@ -1,6 +1,5 @@
 """Lists from people's judgments, beside the mined ones."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from millirank.errors import CatalogError
 from millirank.evaluation import Judgments
 from millirank_engines.build.lists import JUDGED, Lists, Packed
 
-from .queries import normal
+from .words import part_of
 
 
 def fold(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:
@@ -25,9 +24,17 @@ def fold(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, 
     return kept
 
 
-def part_of(query: str, parts: int) -> int:
-    """Which of so many parts a query belongs to, whatever its spelling of case and plural."""
-    return int.from_bytes(hashlib.sha256(normal(query).encode()).digest()[:4]) % parts
+def without(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:
+    """The judgments of all queries but one part's: what a model learns from that is then scored on that part.
+
+    Raises:
+        CatalogError: if there is no such part, no query in it, or none outside of it.
+    """
+    unseen = fold(judgments, part, parts)
+    kept = {query: ratings for query, ratings in judgments.items() if query not in unseen}
+    if not kept:
+        raise CatalogError(f"no judged query is outside of part {part} of {parts}: take more parts")
+    return kept
 
 
 def with_judgments(

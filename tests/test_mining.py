@@ -13,7 +13,7 @@ from millirank.errors import CatalogError
 from millirank.mining import Models, Recipe, Source, fold, mine, normal, part_of, without
 from millirank.mining.facts import facts_of
 from millirank.mining.lexical import K1, B, Bm25
-from millirank.mining.queries import Drawn, Pseudo, pseudo_queries
+from millirank.mining.queries import Drawn, pseudo_queries
 from millirank.mining.teacher import best, candidates, z
 from millirank_engines.base import EngineError
 from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed

@@ -109,7 +109,9 @@ def shallow(
     """
     have = int(config["num_hidden_layers"])
     if not 0 <= layers <= have:
-        raise EngineError(f"--layers {layers} of a network of {have}: take at most {have}, or start from a deeper --init")
+        raise EngineError(
+            f"--layers {layers} of a network of {have}: take at most {have}, or start from a deeper --init"
+        )
     kept = kept_layers(have, layers or have)
     new = {f"encoder.layer.{old}.": f"encoder.layer.{place}." for place, old in enumerate(kept)}
     made = {}

@@ -52,7 +52,7 @@ def taught(
     mined_weight: float = 1.0,
     tell: Tell = lambda done, of: None,  # noqa: ARG005
 ) -> Lists:
-    """The lists with targets of mined_weight × mined + Σ weight × z(cross-encoder); judged lists stay as they are.
+    """The lists with targets of mined_weight * mined + sum of weight * z(cross-encoder); judged lists stay as they are.
 
     Args:
         lists: what was mined.

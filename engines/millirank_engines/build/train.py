@@ -23,11 +23,18 @@ __all__ = ["CrossTeacher", "Held", "Settings", "Tick", "distil"]
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "training.json"  # what was done and how it went; written when all else is there
-CARDED = ("catalogues", "recipe", "encoder", "word_embeddings")  # of the mined lists
+CARDED = ("catalogues", "recipe", "encoder", "word_embeddings", "pseudo_queries")  # of the mined lists
 COUNTED = ("held_out", "judged_queries")  # the queries themselves may not be ours to publish
 
 
-def distil(
+def first_device() -> str:
+    """Where training runs if nobody says so: cuda where there is one, else cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of what
     work: Path,
     init: Path,
     out: Path,
@@ -77,7 +84,7 @@ def distil(
             raise EngineError(f"{out} holds a model of other inputs: delete it or choose another --out")
         return [Held(**held) for held in record["held"]]
     out.mkdir(parents=True, exist_ok=True)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or first_device()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no fixed order of adding
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)  # noqa: FBT003

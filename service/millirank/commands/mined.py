@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from millirank.catalog.indexes import read_vectors
 from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.snapshot import Snapshot
 from millirank.catalog.vectors import encode_all
@@ -17,7 +18,7 @@ from millirank.errors import CatalogError, ConfigError
 from millirank.evaluation import Judgments, read_judgments
 from millirank.mining import Models, Recipe, Source, fold, mine, read_clicks, without
 from millirank.tokens import Tokenizer
-from millirank_engines import EngineError, LoadedEngine, Template, open_engine
+from millirank_engines import EngineError, LoadedEngine, ModelSpec, Template, open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def mine_indexes(
     loaded = open_engine(CatalogFolder(indexes[0]).engines / "encoder")
     try:
         models = _models(loaded, init or loaded.spec.name, replace(loaded.spec.template, **template))  # type: ignore[arg-type]
-        sources = [_source(path, models.template) for path in indexes]
+        sources = [_source(path, loaded.spec, models.template) for path in indexes]
         with bar(console, "") as progress:
             tasks = {}
 
@@ -98,13 +99,16 @@ def mine_indexes(
     console.print(f"{done} {len(lists.query):,} lists of {len(lists.products):,} products in {work}", highlight=False)
 
 
-def _source(index: Path, template: Template) -> Source:
+def _source(index: Path, encoder: ModelSpec, template: Template) -> Source:
+    """A catalogue; its vectors are those of its index where the same encoder made it."""
     snapshot = Snapshot.open(index)
     try:
         products = snapshot.products(range(len(snapshot)))
+        same = snapshot.manifest["encoder"]["hash"] == encoder.hash
+        vectors = read_vectors(snapshot.path / "dense.faiss") if same else None
     finally:
         snapshot.close()
-    return Source(index.resolve().name, products, [template.product_text(product) for product in products])
+    return Source(index.resolve().name, products, [template.product_text(product) for product in products], vectors)
 
 
 def _models(encoder: LoadedEngine, init: str, template: Template) -> Models:

@@ -33,11 +33,12 @@ class Size:
     candidates: int  # of a list in one step
     epochs: int
     layers: int  # 0 keeps all
+    dropout: bool
 
 
 SIZES = {  # 20,000 products: full takes minutes on one GPU, small less than an hour on two CPU cores
-    "full": Size(Recipe.queries, Recipe.each, 24, 3, 0),
-    "small": Size(2_000, 8, 12, 1, 3),
+    "full": Size(Recipe.queries, Recipe.each, 24, 3, 0, dropout=True),
+    "small": Size(2_000, 8, 12, 2, 3, dropout=False),
 }
 
 
@@ -75,7 +76,9 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     fields: Annotated[
         str | None, typer.Option(help="What is read of a product, such as title,brand,attributes.colour.")
     ] = None,
-    product_tokens: Annotated[str, typer.Option(help="Limits that are trained; the model serves them all.")] = "24,32,48",
+    product_tokens: Annotated[
+        str, typer.Option(help="Limits that are trained; the model serves them all.")
+    ] = "24,32,48",
     served_tokens: Annotated[int, typer.Option(help="Of a product, the limit that the model is served with.")] = 32,
     seed: Annotated[int, typer.Option(help="Of mining and training.")] = Recipe.seed,
     device: Annotated[str | None, typer.Option(help="cuda or cpu.  [default: cuda where there is one]")] = None,
@@ -88,13 +91,7 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     Both halves resume: what was mined is reused while its inputs are unchanged, and training goes on from its last
     checkpoint. To train on another machine, mine here with --mine-only, copy --work there and leave out --index.
     """
-    if out is None and not mine_only:
-        raise ConfigError("nowhere to write the model: add --out FOLDER, or --mine-only to mine alone")
-    if not mine_only and find_spec("torch") is None:
-        raise BackendUnavailable("torch", "`pip install 'millirank[train]'`")
-    folder = work or (out.with_name(out.name + ".work") if out else None)
-    if folder is None:
-        raise ConfigError("nowhere to keep what is mined: add --work FOLDER")
+    folder = _work(out, work, mine_only=mine_only)
     if not index and (hold_out or judgments or clicks):
         raise ConfigError("--hold-out, --judgments and --clicks are read when mining: add --index")
     if folds and (not index or leave_out or folds < 2):  # noqa: PLR2004 - fewer folds leave nothing out
@@ -104,13 +101,8 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     recipe = Recipe(queries=queries or wanted.queries, each=each or wanted.each, seed=seed)
     limits = tuple(int(limit) for limit in product_tokens.split(","))
     template = {"product_tokens": max(limits)} | ({"fields": tuple(fields.split(","))} if fields else {})
-    told = learned(hold_out or (), judgments, clicks)
-    if told.grades and judgments_fold != "0/1":
-        told = told.only(*part(judgments_fold, "--judgments-fold"))
-    if leave_out:
-        told = told.leaving(*part(leave_out, "--leave-out"))
-    runs = _runs(told, folds, folder, out)
-    for one, at, to in runs:
+    told = _allowed(learned(hold_out or (), judgments, clicks), judgments_fold, leave_out)
+    for one, at, to in _runs(told, folds, folder, out):
         if index:
             mine_indexes(index, at, recipe, one, init, template, console)
         if to is not None and not mine_only:
@@ -125,20 +117,43 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
                 candidates=candidates or wanted.candidates,
                 product_tokens=limits,
                 served_tokens=served_tokens,
+                dropout=wanted.dropout,
                 seed=seed,
             )
             _rounds(at, to, init, settings, _teachers(teacher or ()), rounds, device, console)
     if folds and out is not None:
-        with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in told.grades)])
-        console.print(f"score each judged query with the model of its fold: see {out / FOLDS}")
+        _tell_folds(told, folds, out, console)
+
+
+def _work(out: Path | None, work: Path | None, *, mine_only: bool) -> Path:
+    """The work folder; refuses what cannot end well."""
+    if out is None and not mine_only:
+        raise ConfigError("nowhere to write the model: add --out FOLDER, or --mine-only to mine alone")
+    if not mine_only and find_spec("torch") is None:
+        raise BackendUnavailable("torch", "`pip install 'millirank[train]'`")
+    folder = work or (out.with_name(out.name + ".work") if out else None)
+    if folder is None:
+        raise ConfigError("nowhere to keep what is mined: add --work FOLDER")
+    return folder
+
+
+def _allowed(told: Learned, judgments_fold: str, leave_out: str | None) -> Learned:
+    if told.grades and judgments_fold != "0/1":
+        told = told.only(*part(judgments_fold, "--judgments-fold"))
+    return told.leaving(*part(leave_out, "--leave-out")) if leave_out else told
+
+
+def _tell_folds(told: Learned, folds: int, out: Path, console: Console) -> None:
+    with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in told.grades)])
+    console.print(f"score each judged query with the model of its fold: see {out / FOLDS}")
 
 
 def _size(name: str | None, device: str | None, *, mine_only: bool) -> Size:
     if name is None and not mine_only:
-        import torch
+        from millirank_engines.build.train import first_device
 
-        name = "full" if (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cuda") else "small"
+        name = "full" if (device or first_device()).startswith("cuda") else "small"
     if (found := SIZES.get(name or "full")) is None:
         raise ConfigError(f"--size {name} is none: choose one of {', '.join(SIZES)}")
     return found

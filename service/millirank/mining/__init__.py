@@ -1,7 +1,7 @@
 """Mining: from catalogues without clicks or labels to the lists that a reranker is distilled from.
 
-A catalogue's fields give pseudo-queries, two retrievers, rules and chance give candidates, and a mixture of their scores
-is the teacher.
+A catalogue's fields give pseudo-queries, two retrievers, rules and chance give candidates, and a mixture of their
+scores is the teacher.
 Offline; needs an encoder, no torch.
 """
 
@@ -28,9 +28,21 @@ from .lexical import Bm25
 from .queries import KINDS, Drawn, Pseudo, pseudo_queries
 from .rules import Negatives
 from .teacher import Recipe, Searchable, lists_of
-from .words import normal, part_of
+from .words import normal, part_of, reserved
 
-__all__ = ["Models", "Recipe", "Source", "Step", "fold", "mine", "normal", "part_of", "read_clicks", "without"]
+__all__ = [
+    "Models",
+    "Recipe",
+    "Source",
+    "Step",
+    "fold",
+    "mine",
+    "normal",
+    "part_of",
+    "read_clicks",
+    "reserved",
+    "without",
+]
 
 VERSION = 2  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]
@@ -46,6 +58,7 @@ class Source:
     name: str
     products: Sequence[Mapping[str, Any]]  # id, title and, where known, brand, category and attributes
     texts: Sequence[str]  # what the reranker reads of each product: its template's text
+    vectors: NDArray[np.float32] | None = None  # of the encoder, (products, dim), where they are known already
 
     @property
     def ids(self) -> list[str]:
@@ -167,7 +180,9 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
             raise CatalogError(f"no words are shared by several titles of {source.name}: train on a larger catalogue")
         catalogue = Searchable(
             Bm25(source.texts),
-            _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
+            source.vectors
+            if source.vectors is not None
+            else _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
             Negatives(facts),
         )
         asked = [query.read for query in mine_now]

@@ -17,9 +17,12 @@ BRANDS = 2  # that use a type, at least
 ENDS = 0.5  # of a noun's occurrences end a phrase, at least
 VALUED = 0.5  # a word is a value, no type, if attributes have it so much oftener than titles
 SHARED = 3  # products that one model number names, at most
-NAMELESS = frozenset("capacity color colour lite matt matte original premium serie total type".split())  # end no type
-_SPLIT = re.compile(r"[,;:()\[\]/|\"]+|\s[-\u2013]\s|\b(?:for|with|compatible|by)\b")
-_FOR = re.compile(r"\b(?:for|compatible with|fits)\b(.*)")
+NAMELESS = frozenset(  # end no type
+    ["capacity", "color", "colour", "lite", "matt", "matte", "original", "premium", "serie", "total", "type"]
+)
+_SPLIT = re.compile(r"[,;:()\[\]/|\"]+|\s[-\u2013]\s")
+_HEAD = re.compile(r"\b(?:for|with|compatible|by|fits)\b.*")  # what ends a phrase's head
+_FOR = re.compile(r"\b(?:for|compatible with|fits)\b([^,;:()\[\]|]*)")
 _TOKEN = re.compile(r"[\w+]+(?:[.\-/]\w+)*")
 _MEASURE = re.compile(rf"\d[\d.,/x]*-?(?:pin|bit|way|year|{'|'.join(map(re.escape, UNITS))})?")  # 1280x800, 144-pin
 _MODEL = re.compile(r"(?=.*\d)(?=.*[a-z])[a-z0-9][a-z0-9\-/.]{3,}|\d{5,}")
@@ -72,7 +75,7 @@ class _Text:
         self.colours = {w for w in terms(title) if w in COLOURS}
         self.colours |= {w for n, v in attributes.items() if "colo" in n for w in terms(str(v)) if w in COLOURS}
         bare = SIZE.sub(" , ", title.replace(brand, " , ", 1) if brand else title)
-        self.phrases = [list(_words(part, self.values)) for part in _SPLIT.split(bare)]
+        self.phrases = [list(_words(_HEAD.sub("", part), self.values)) for part in _SPLIT.split(bare)]
         behind = _FOR.search(title)
         self.behind = " ".join(terms(behind.group(1))) if behind else ""
         self.models = [token for token in _TOKEN.findall(bare) if _is_model(token)]

@@ -1,4 +1,4 @@
-"""Pseudo-queries: what shoppers might type, drawn by rule from a catalogue that has no clicks, in stated proportions."""
+"""Pseudo-queries: what shoppers might type, by rule from a catalogue that has no clicks, in stated proportions."""
 
 import re
 from collections import Counter
@@ -53,6 +53,11 @@ class Pseudo:
         """The words that a teacher should read."""
         return self.meant or self.text
 
+    @property
+    def reserved(self) -> bool:
+        """Whether it is kept for evaluation: by its model number, however that is asked for, or else by its words."""
+        return reserved(self.wanted.model if self.wanted and self.wanted.model else self.read)
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -87,7 +92,7 @@ def pseudo_queries(
         usable = []
         for query in pools[kind]:
             forms = {normal(query.text), normal(query.read)}
-            if reserved(query.read) == drawn.evaluation and not forms & barred and query.text not in taken:
+            if query.reserved == drawn.evaluation and not forms & barred and query.text not in taken:
                 taken.add(query.text)
                 usable.append(query)
         ready[kind] = [usable[i] for i in rng.permutation(len(usable))]
@@ -114,7 +119,9 @@ def _pools(titles: Sequence[str], facts: Sequence[Facts], rng: np.random.Generat
     heads = Counter(tail for kind in types for tail in _tails(kind))
     brands = Counter((fact.brand, fact.maker) for fact in facts if fact.brand)
     pools: dict[str, set[Pseudo]] = {kind: set() for kind in KINDS}
-    pools["type"] = {Pseudo(form, "type", Wanted(type=kind)) for kind in {*types, *heads} for form in (kind, f"{kind}s")}
+    pools["type"] = {
+        Pseudo(form, "type", Wanted(type=kind)) for kind in {*types, *heads} for form in (kind, f"{kind}s")
+    }
     pools["brand"] = {Pseudo(maker, "brand", Wanted(brand=brand)) for (brand, maker), n in brands.items() if n > 1}
     for fact in facts:
         for query in _of(fact):
@@ -140,13 +147,7 @@ def _tails(kind: str) -> Iterator[str]:
 def _of(fact: Facts) -> Iterator[Pseudo]:
     """What one product could be looked for by, apart from its type and its brand alone."""
     brand, maker, kind = fact.brand, fact.maker, fact.type
-    for model in fact.models:
-        wanted = Wanted(brand=brand, model=model)
-        yield Pseudo(model, "model", wanted)
-        if brand:
-            yield Pseudo(f"{maker} {model}", "model", wanted)
-        if kind:
-            yield Pseudo(f"{kind} {model}", "model", replace(wanted, type=kind))
+    yield from _numbers(fact)
     if not kind:
         return
     short = kind.split()[-1]
@@ -167,6 +168,17 @@ def _of(fact: Facts) -> Iterator[Pseudo]:
             yield Pseudo(f"{short} {size}", "attribute", Wanted(short, size=(unit, value)))
     for other in sorted(fact.belongs):
         yield Pseudo(f"{short} for {other}", "phrase", Wanted(short, belongs=other))
+
+
+def _numbers(fact: Facts) -> Iterator[Pseudo]:
+    """A product's model numbers, alone and with its brand or type."""
+    for model in fact.models:
+        wanted = Wanted(brand=fact.brand, model=model)
+        yield Pseudo(model, "model", wanted)
+        if fact.brand:
+            yield Pseudo(f"{fact.maker} {model}", "model", wanted)
+        if fact.type:
+            yield Pseudo(f"{fact.type} {model}", "model", replace(wanted, type=fact.type))
 
 
 def _shared_ngrams(titles: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ def grade(wanted: Wanted, facts: Facts) -> float:
     if wanted.type and not is_a(facts.type, wanted.type):
         accessory = any(is_a(other, wanted.type) for other in facts.belongs)
         return _RELATED if not accessory and set(wanted.type.split()) <= facts.words else 0.0
-    lacks = bool(wanted.brand) and wanted.brand != facts.brand
+    lacks = int(bool(wanted.brand) and wanted.brand != facts.brand)
     lacks += bool(wanted.colour) and wanted.colour not in facts.colours
     lacks += bool(wanted.belongs) and wanted.belongs not in facts.belongs
     if wanted.size is not None:
@@ -73,7 +73,7 @@ class Negatives:
         return [row for row in among if grade(wanted, self.facts[row]) == BEST]
 
     def wrong(self, wanted: Wanted, rng: np.random.Generator) -> Iterator[int]:
-        """Rows that look right and are not, one of each sort in turn: accessories, other models, sizes, colours, brands.
+        """Rows that look right and are not, a sort in turn: other models, accessories, other sizes, colours or brands.
 
         Args:
             wanted: what a pseudo-query asks for.

@@ -106,7 +106,7 @@ def candidates(
     rng: np.random.Generator,
     given: Sequence[int] = (),
 ) -> NDArray[np.int32]:
-    """Distinct rows, shape (width,): the given, from BM25 as far as it found any, from dense retrieval, and at random."""
+    """Distinct rows, (width,): the given, from BM25 as far as it found any, from dense retrieval, and at random."""
     lexical = best(bm25, recipe.pool)
     chosen: dict[int, None] = dict.fromkeys(given)
     for pool in (lexical[bm25[lexical] > 0], best(dense, recipe.pool)):

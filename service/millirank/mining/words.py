@@ -3,13 +3,33 @@
 import hashlib
 import re
 
-_TERM = re.compile(r"\w+")
-PLURAL = 4  # letters from which a last s is taken for a plural
+from millirank.evaluation.words import normal, terms
+
+__all__ = ["COLOURS", "STOP", "UNITS", "normal", "part_of", "reserved", "sizes", "terms"]
+
 STOP = frozenset(
     ["a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "on", "or", "per", "the", "to", "with", "without"]
 )
 COLOURS = frozenset(
-    "black white grey gray silver red blue green yellow orange pink purple brown beige gold cyan magenta".split()
+    [
+        "black",
+        "white",
+        "grey",
+        "gray",
+        "silver",
+        "red",
+        "blue",
+        "green",
+        "yellow",
+        "orange",
+        "pink",
+        "purple",
+        "brown",
+        "beige",
+        "gold",
+        "cyan",
+        "magenta",
+    ]
 )
 UNITS = {  # as written, and the one name that sizes are compared by
     **dict.fromkeys(["gb", "tb", "mb", "mm", "cm", "m", "ft", "w", "v", "va", "mah", "l", "ml", "kg", "g"]),
@@ -24,17 +44,6 @@ FIFTHS = 5
 RESERVED = 0  # the fifth of all queries that rule-made evaluations may ask and no training may
 
 
-def terms(text: str) -> list[str]:
-    """The words of a text as BM25 and the hold-out compare them: folded, and without the s of a plural."""
-    words = _TERM.findall(text.casefold())
-    return [w[:-1] if len(w) >= PLURAL and w[-1] == "s" and w[-2] not in "su" else w for w in words]
-
-
-def normal(query: str) -> str:
-    """A query as the hold-out compares it: two queries with the same normal form are one."""
-    return " ".join(terms(query))
-
-
 def part_of(query: str, parts: int) -> int:
     """Which of so many parts a query belongs to, whatever its spelling of case and plural."""
     return int.from_bytes(hashlib.sha256(normal(query).encode()).digest()[:4]) % parts
@@ -46,7 +55,7 @@ def reserved(query: str) -> bool:
 
 
 def sizes(text: str) -> dict[str, frozenset[float]]:
-    """Every size in a text, by unit: "17\\" 250 GB" is {"in": {17}, "gb": {250}}."""
+    """Every size in a text, by unit: 17 inch 250 GB is {"in": {17}, "gb": {250}}."""
     found: dict[str, set[float]] = {}
     for value, unit in SIZE.findall(text.casefold()):
         found.setdefault(UNITS[unit] or unit, set()).add(float(value.replace(",", ".")))

@@ -29,14 +29,13 @@ from millirank.segments import segments
 from millirank.tokens import Tokenizer
 from millirank.types import Order
 from millirank_engines import LoadedEngine, open_engine
-from millirank_engines.base import Profile
+from millirank_engines.base import Profile, cheapest_profile
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.source import resolve_source
 from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 
 TIMED = (Profile(2, 24), Profile(50, 32))
-LENGTHS = (16, 24, 32, 40, 48, 64)  # tokens that pairs are padded to where they are only scored
-BATCH = 50
+BATCH = 50  # pairs of similar length that are scored together
 MEASURES = ("ndcg@10", "ndcg@10 judged")
 NOTES = (
     "The fused order's first candidates, reranked by each model without a time limit, blended with the prior as the",
@@ -100,11 +99,10 @@ class Reranker:
     def __init__(self, name: str, source: str, work: Path, backend: str, stage: FirstStage) -> None:
         self.name, self.stage = name, stage
         folds = sorted(Path(source).glob("fold[0-9]*"), key=lambda folder: int(folder.name[4:]))
-        profiles = [*TIMED, *(Profile(BATCH, length) for length in LENGTHS if length != TIMED[1].length)]
         self.engines: list[LoadedEngine] = []
         for place, folder in enumerate([str(fold) for fold in folds] or [source]):
             out = work / f"{name}-{backend}-{place}"
-            build_engine(folder, out, task="rerank", backend=backend, profiles=profiles)
+            build_engine(folder, out, task="rerank", backend=backend)
             self.engines.append(open_engine(out))
         self.tokens = Tokenizer(self.engines[0].tokenizer, self.engines[0].spec)
         layers = self.engines[0].spec.layers
@@ -134,11 +132,9 @@ class Reranker:
         order, found = np.argsort(lengths, kind="stable"), np.empty(len(pairs), np.float32)
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            length = next((n for n in LENGTHS if n >= lengths[batch].max()), LENGTHS[-1])
+            profile = cheapest_profile(loaded.engine.profiles, len(batch), int(lengths[batch].max()))
             chosen = [pairs[i] for i in batch]
-            feeds = pack_pairs(
-                [asked[n] for n, _ in chosen], [shown[row] for _, row in chosen], Profile(BATCH, length), loaded.spec
-            )
+            feeds = pack_pairs([asked[n] for n, _ in chosen], [shown[row] for _, row in chosen], profile, loaded.spec)
             found[batch] = loaded.engine.infer(feeds)["score"][: len(batch)]
         ends = np.cumsum([len(heads[query]) for query in queries])[:-1]
         return dict(zip(queries, np.split(found, ends), strict=True))

@@ -17,6 +17,7 @@ from millirank.mining.queries import Drawn, pseudo_queries
 from millirank.mining.teacher import best, candidates, z
 from millirank_engines.base import EngineError
 from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed
+from millirank_engines.model import Template
 
 COLOURS = ["red", "green", "blue", "black", "white"]
 KINDS = ["kettle", "toaster", "desk lamp", "office chair", "phone case"]
@@ -136,6 +137,13 @@ def test_folds_part_the_queries_whatever_their_spelling() -> None:
     unseen = fold(judgments, 1, 5)
     assert {**without(judgments, 1, 5), **unseen} == judgments
     assert unseen.keys().isdisjoint(without(judgments, 1, 5))
+
+
+def test_a_template_reads_attributes_that_it_names() -> None:
+    template = Template(fields=("title", "attributes.colour", "brand", "attributes.size"))
+    product = {"title": "Kettle", "brand": "Acme", "attributes": {"colour": "red", "material": "steel"}}
+    assert template.product_text(product) == "Kettle red Acme"
+    assert template.product_text({"title": "Kettle"}) == "Kettle"
 
 
 def test_a_catalogue_too_small_is_refused(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ import importlib.util
 import json
 import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from models import Tiny, write_model
+from rich.console import Console
 from safetensors.numpy import load_file
 from train_kit import SETTINGS, needs_torch, write_lists
 
+from millirank.commands.train import _rounds
 from millirank_engines import open_engine
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.build import train
@@ -112,7 +115,7 @@ def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path
     settings = replace(SETTINGS, epochs=20, mined_weight=0.0, dropout=False, layers=2, judged_epochs=0)
     teachers = [CrossTeacher(teacher, 3.0)]
     losses: list[float] = []
-    held = distil(
+    distil(
         work,
         teacher,
         tmp_path / "out",
@@ -122,15 +125,26 @@ def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path
         tell=lambda tick: losses.append(tick.loss),
     )
     assert np.mean(losses[-9:]) < 0.7 * np.mean(losses[:9])
-    again = distil(work, teacher, tmp_path / "again", settings, teachers=teachers, device="cpu")
-    assert held == again
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("out", "again")]
-    assert weights[0] == weights[1]
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["teachers"][0]["name"] == "teacher"
     assert "teacher" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(EngineError, match="other inputs"):
         distil(work, teacher, tmp_path / "out", settings, teachers=[CrossTeacher(teacher)], device="cpu")
+
+
+@needs_torch
+def test_the_student_of_a_round_teaches_the_next(work: Path, teacher: Path, tmp_path: Path) -> None:
+    manifest = json.loads((work / "manifest.json").read_text())
+    (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
+    console = Console(file=StringIO())
+    for _ in range(2):  # the second time finds all done
+        _rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert [t["name"] for t in record["teachers"]] == ["round1"]
+    assert record["layers"] == 2
+    assert json.loads((work / "round1" / "training.json").read_text())["teachers"] == []
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert told.count("nothing changed, so the model in") == 2
 
 
 @needs_torch

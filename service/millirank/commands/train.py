@@ -1,7 +1,6 @@
 """`millirank train`: a reranker that knows a catalogue, from its fields alone or with judgments and clicks besides."""
 
 import csv
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 
 from millirank.errors import ConfigError
+from millirank.loadtest.results import published
 from millirank.mining import Recipe, part_of
 from millirank_engines import BackendUnavailable
 
@@ -234,7 +234,7 @@ def _train(
             if tick.held:
                 progress.console.print(_told(tick.held), highlight=False)
 
-        command = shlex.join(["millirank", *sys.argv[1:]])
+        command = published(["millirank", *sys.argv[1:]])  # the card may be published, folders of this machine not
         held = distil(
             work,
             start,

@@ -37,6 +37,8 @@ from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 TIMED = (Profile(2, 24), Profile(50, 32))
 BATCH = 50  # pairs of similar length that are scored together
 MEASURES = ("ndcg@10", "ndcg@10 judged")
+SHOWN = {"layers", "weights", "p50", "least", "of the first", "queries", "mrr", *MEASURES}
+SHOWN |= {f"ndcg@10 {what}" for what in ("kept", "gain kept", "difference", "difference low", "difference high")}
 NOTES = (
     "The fused order's first candidates, reranked by each model without a time limit, blended with the prior as the",
     "service does; 95 % intervals by bootstrap over queries, differences to the first model paired. `judged` queries",
@@ -152,7 +154,8 @@ def quality(asked: Asked, models: Sequence[Reranker], stage: FirstStage) -> Iter
         for measure in MEASURES if not asked.segment else MEASURES[:1]:
             low, high = one.interval(measure)
             yield from (Row(case, measure, one.mean(measure), ""), Row(case, f"{measure} low", low, ""))
-            yield from (Row(case, f"{measure} high", high, ""), _kept(case, measure, one, first))
+            yield Row(case, f"{measure} high", high, "")
+            yield from _kept(case, measure, one, first, scores["fused"])
             paired = compare(one, first, measure)
             yield Row(case, f"{measure} difference", paired.difference, "")
             yield Row(case, f"{measure} difference low", paired.interval[0], "")
@@ -165,8 +168,11 @@ def quality(asked: Asked, models: Sequence[Reranker], stage: FirstStage) -> Iter
                 yield Row(f"{name}/{asked.name}: {segment}", "mrr", float(one.values["mrr"][inside].mean()), "")
 
 
-def _kept(case: str, measure: str, one: Scores, first: Scores) -> Row:
-    return Row(case, f"{measure} kept", 100 * one.mean(measure) / first.mean(measure), "%")
+def _kept(case: str, measure: str, one: Scores, first: Scores, fused: Scores) -> Iterator[Row]:
+    """How much of the first model's figure another has, and how much of what the first gained over the fused order."""
+    yield Row(case, f"{measure} kept", 100 * one.mean(measure) / first.mean(measure), "%")
+    if gain := first.mean(measure) - fused.mean(measure):
+        yield Row(case, f"{measure} gain kept", 100 * (one.mean(measure) - fused.mean(measure)) / gain, "%")
 
 
 def times(models: Sequence[Reranker], rounds: int) -> Iterator[Row]:
@@ -218,7 +224,9 @@ def main() -> None:
     parts.append(lambda: quality(stage.ruled(arguments.count, arguments.rule_depth), models, stage))
     for part in parts:
         rows += part()
-        write(arguments.name, "Rerankers: order against time", NOTES, rows)  # a part is not lost if the next is broken
+        write(
+            arguments.name, "Rerankers: order against time", NOTES, rows, shown=SHOWN
+        )  # a part is not lost if the next is broken
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from millirank_engines.base import EngineError
 from . import crossencoder as net
 from .lists import TEACHER, Lists
 
-CHUNK = 256  # pairs of similar length that run together
+CHUNKS = {"cpu": 256, "cuda": 2048}  # pairs of similar length that run together, by device
 EQUAL = 1e-6  # a smaller spread of scores is none
 Tell = Callable[[int, int], None]  # pairs scored, of how many
 
@@ -117,9 +117,10 @@ def _scores(lists: Lists, mined: NDArray[np.int64], folder: Path, device: str, t
     lengths = query_lengths[asked] + product_lengths[shown] + 3
     order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit in memory fails at once
     found = np.empty(len(order), np.float32)
+    chunk = CHUNKS["cuda" if device.startswith("cuda") else "cpu"]
     with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
-        for start in range(0, len(order), CHUNK):
-            c = order[start : start + CHUNK]
+        for start in range(0, len(order), chunk):
+            c = order[start : start + chunk]
             q, ql, p, pl = (
                 torch.from_numpy(np.ascontiguousarray(a)).to(device)
                 for a in (query[asked[c]], query_lengths[asked[c]], product[shown[c]], product_lengths[shown[c]])
@@ -127,7 +128,7 @@ def _scores(lists: Lists, mined: NDArray[np.int64], folder: Path, device: str, t
             length = -(-int(lengths[c].max()) // 8) * 8 if device.startswith("cuda") else int(lengths[c].max())
             pairs = net.pack(q, ql, p, pl, length, lists.manifest["special"])
             found[c] = net.logits(weights, shape, pairs).cpu().numpy()
-            tell(min(start + CHUNK, len(order)), len(order))
+            tell(min(start + chunk, len(order)), len(order))
     scores = np.zeros(rows.shape, np.float32)
     scores[rows >= 0] = found
     return scores

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from millirank.errors import CatalogError
-from millirank.evaluation import MEASURES, Scores, compare, read_judgments, score
+from millirank.evaluation import MEASURES, Scores, answered, read_judgments, score
 
 JUDGED = {
     "lamp": {"a": 3, "b": 2, "c": 0, "d": 1},
@@ -40,6 +40,11 @@ def test_a_product_without_a_judgment_is_bad_in_raw_and_absent_in_judged() -> No
     assert behind["ndcg@10"] == 0
     assert behind["ndcg@10 judged"] == pytest.approx(3 / log2(3) / IDEAL)  # a judged bad product keeps its place
     assert of_lamp("x", "y") == dict.fromkeys(MEASURES, 0)
+
+
+def test_success_is_a_right_product_in_the_first_place() -> None:
+    assert of_lamp("d", "a")["success@1"] == 1
+    assert of_lamp("c", "a")["success@1"] == of_lamp("x", "a")["success@1"] == 0
 
 
 def test_recall_counts_right_products_among_a_hundred() -> None:
@@ -80,6 +85,20 @@ def spread(count: int = 57, seed: int = 1) -> Scores:
     return Scores(queries, {measure: rng.uniform(size=count) for measure in MEASURES})
 
 
+def test_of_queries_without_an_answer_those_that_found_anything_count() -> None:
+    assert answered({"a": [], "b": ["1"], "c": ["2", "3"], "d": []}, ["a", "b", "c", "d"]) == 0.5
+    assert answered({"a": []}, ["a"]) == 0
+
+
+def test_scores_of_some_queries_keep_the_order_that_is_asked_for() -> None:
+    scores = spread(5)
+    some = scores.of(["q3", "q0", "q3"])
+    assert some.queries == ("q3", "q0", "q3")
+    assert some.values["mrr"].tolist() == [scores.values["mrr"][at] for at in (3, 0, 3)]
+    with pytest.raises(KeyError):
+        scores.of(["other"])
+
+
 def test_an_interval_holds_the_mean_and_is_the_same_each_time() -> None:
     scores = spread()
     for measure in MEASURES:
@@ -95,29 +114,6 @@ def test_an_interval_is_as_wide_as_theory_says() -> None:
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)  # the normal approximation
     one = Scores(("q",), {"mrr": np.array([0.5])})
     assert one.interval("mrr") == (0.5, 0.5)
-
-
-def test_a_comparison_names_wins_and_losses_and_leaves_ties_out() -> None:
-    queries = ("even", "lost", "most lost", "won", "most won")
-    first = Scores(queries, {"mrr": np.array([0.5, 0.25, 0.0, 0.75, 1.0])})
-    second = Scores(queries, {"mrr": np.array([0.5, 0.5, 0.5, 0.5, 0.0])})
-    found = compare(first, second, "mrr")
-    assert found.wins == (("most won", 1.0), ("won", 0.25))
-    assert found.losses == (("most lost", -0.5), ("lost", -0.25))
-    assert found.difference == pytest.approx(0.1)
-    assert found.interval[0] < 0.1 < found.interval[1]
-    turned = compare(second, first, "mrr")
-    assert turned.difference == -found.difference
-    assert [query for query, _ in turned.wins] == ["most lost", "lost"]
-
-
-def test_a_paired_interval_is_narrow_where_every_query_gains_alike() -> None:
-    second = spread()
-    first = Scores(second.queries, {name: values + 0.1 for name, values in second.values.items()})
-    found = compare(first, second, "mrr")
-    assert found.interval == pytest.approx((0.1, 0.1))
-    assert len(found.wins) == 57
-    assert found == compare(first, second, "mrr")
 
 
 def test_judgments_are_read(tmp_path: Path) -> None:

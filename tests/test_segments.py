@@ -112,25 +112,22 @@ def test_a_number_that_others_carry_in_any_form_is_left_out() -> None:
 
 
 def test_types_are_read_from_categories_and_titles() -> None:
-    rows = [("Acme KX-1 laptop bag black", None)] * 4 + [
-        ("Bosco 15 inch laptop bag", None),
-        ("Cyra laptop", "A > Laptops"),
+    titles = [f"{brand} KX-{n} laptop bag black" for n, brand in enumerate(["Acme", "Bosco", "Cyra", "Acme", "Bosco"])]
+    titles += [
+        "Bosco 15 inch laptop bag",
+        "Acme Blue 20 ft Case (4 kg) laptop bag",
+        "Acme strap for laptop bag",
+        "Acme lamp",
     ]
-    shop = [
-        {
-            "id": str(n),
-            "title": t,
-            "brand": t.split()[0] + str(n % 3),
-            "category": c or "",
-            "attributes": {"colour": "black"},
-        }
-        for n, (t, c) in enumerate([*rows, *[rows[0]] * 3])
+    shop: list[dict[str, Any]] = [
+        {"id": title, "title": title, "brand": title.split()[0], "attributes": {"colour": "black"}} for title in titles
     ]
+    shop += [{"id": str(n), "title": "Cyra", "category": "Electronics > Laptops"} for n in range(5)]
     types = Types(Texts(shop))
-    assert types.names == ["laptop bag"]
-    assert types.rows("laptop bags") == types.rows("bag") == {0, 1, 2, 3, 4, 6, 7, 8}
-    assert types.of[5] == ("laptops",)
-    assert types.rows("laptop") == {5}
+    assert types.names == ["laptop bag", "laptops"]
+    assert types.rows("laptop bags") == types.rows("bag") == set(range(7))
+    assert types.rows("laptop") == set(range(9, 14))
+    assert types.of[7] == types.of[8] == ()
 
 
 def test_brands_and_types_of_the_demo_are_those_of_its_fields(

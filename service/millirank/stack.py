@@ -37,6 +37,7 @@ class CoreSide:
         costs: what an earlier core measured on this device with these engines: then nothing is measured, and the
             snapshot's files are not hashed again.
         metrics: of this process.
+        background: whether the reranker runs behind everything else on a CPU; False where nobody waits for an encode.
 
     Raises:
         ArtifactRefused: if an engine must not be loaded here.
@@ -54,12 +55,14 @@ class CoreSide:
         snapshot: int | None = None,
         costs: Costs | None = None,
         metrics: Metrics | None = None,
+        background: bool = True,
     ) -> None:
         _refuse_missing(settings)
         with ExitStack() as opened:  # closed here only if something below fails
             device = device or device_from_name(settings.devices[0])
             on_gpu = device.kind == "gpu"
-            encoder, reranker = _open_engines(settings, costs, opened, threads=None if on_gpu else settings.threads)
+            threads = None if on_gpu else settings.threads
+            encoder, reranker = _open_engines(settings, costs, opened, threads=threads, behind=background)
             _refuse_other_device(device, encoder, reranker)
             self.snapshot = _open_snapshot(
                 settings, encoder.spec, reranker.spec, version=snapshot, hashes=costs is None
@@ -70,7 +73,7 @@ class CoreSide:
                 Model(reranker.engine, reranker.spec),
                 metrics=metrics,
                 max_requests=COUNTED_REQUESTS if settings.scheduler == "count" else None,
-                background=not on_gpu,
+                background=background and not on_gpu,
             )
             self.core.snapshots[self.snapshot.version] = self.snapshot.tokens
             if costs is not None and _fit(costs, (encoder, reranker)):
@@ -143,8 +146,8 @@ class Stack:
         EngineFailed: if an engine fails in its warm-up.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
-        back = CoreSide(settings, metrics=metrics)
+    def __init__(self, settings: Settings, metrics: Metrics | None = None, *, background: bool = True) -> None:
+        back = CoreSide(settings, metrics=metrics, background=background)
         with ExitStack() as opened:
             opened.callback(back.close)
             front = FrontSide(settings, InProcess(back.core), snapshot=back.snapshot)
@@ -166,17 +169,17 @@ def _refuse_missing(settings: Settings) -> None:
 
 
 def _open_engines(
-    settings: Settings, costs: Costs | None, opened: ExitStack, *, threads: int | None
+    settings: Settings, costs: Costs | None, opened: ExitStack, *, threads: int | None, behind: bool
 ) -> tuple[LoadedEngine, LoadedEngine]:
     """The encoder and the reranker, compiled and rehearsed side by side; opened closes them.
 
     On a CPU both take all threads, the reranker's in the background. On a GPU, threads is None, and their streams have
-    two priorities.
+    two priorities. Unless the reranker is to run behind, both are equals.
     """
     share = threads if threads is None else threads or cores()
 
     def open_one(name: str, table: CostTable | None) -> LoadedEngine:
-        background = name == "reranker"
+        background = behind and name == "reranker"
         loaded = open_engine(
             settings.engine_folder / name,
             threads=share,

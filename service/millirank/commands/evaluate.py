@@ -1,125 +1,130 @@
-"""`millirank eval`: how good the order is, by human judgments, stage by stage."""
+"""`millirank eval`: how good the order is, by judgments, stage by stage and segment by segment."""
 
-import asyncio
 import json
 import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from millirank.config import Settings
 from millirank.errors import ConfigError
-from millirank.evaluation import MEASURES, Comparison, Judgments, Scores, compare, read_judgments, score
-from millirank.stack import Stack
-from millirank.types import Phase, Query, Rows
+from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare, read_segments
+from millirank.evaluation.report import Side, names, page
+from millirank.evaluation.result import read_result
+from millirank.loadtest.results import published
+from millirank.loadtest.results import result as with_source
 
-CONFIGURATIONS = ("bm25", "dense", "fused", "reranked")
-SHOWN = 5  # wins and losses
+from .figures import difference_rows, overview, rows_of, table, told
+from .orders import CONFIGURATIONS, evaluated
+
+PARTS = ("encoder", "reranker")  # of a folder of engines
 
 
 def evaluate(
     index: Annotated[Path, typer.Option(help="The folder that `millirank index` wrote.")],
-    judgments: Annotated[Path, typer.Option(help="CSV with the columns query, docid, rating (0 to 3).")],
-    depth: Annotated[int, typer.Option(min=1, help="Candidates to rerank.")] = 50,
-    against: Annotated[str, typer.Option(help="The configuration that `reranked` is compared with.")] = "fused",
+    judgments: Annotated[
+        Path, typer.Option(help="CSV with query, docid, rating (0 to 3); `millirank segments` adds segment and meant.")
+    ],
+    depth: Annotated[int, typer.Option(min=0, help="Candidates to rerank; 0 scores the first stage alone.")] = 50,
+    order: Annotated[str | None, typer.Option(help="What is compared.  [default: the last stage]")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Compared with: another order, another index, a folder of engines, or the --out of an earlier run.  "
+            "[default: the stage before]"
+        ),
+    ] = None,
+    measure: Annotated[str, typer.Option(help=f"Compared by: {', '.join(MEASURES)}.")] = MEASURES[0],
     engines: Annotated[Path | None, typer.Option(help="Has encoder/ and reranker/.  [default: INDEX/engines]")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write every figure here, as JSON.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write a page of what got worse, as HTML.")] = None,
 ) -> None:
-    """Score BM25, dense, fused and reranked orders on judged queries."""
-    if against not in CONFIGURATIONS:
-        raise ConfigError(f"there is no configuration {against}: choose one of {', '.join(CONFIGURATIONS)}")
-    judged = read_judgments(judgments)
+    """Score BM25, dense, fused and reranked orders on judged queries, and compare two of them query by query."""
+    orders = CONFIGURATIONS if depth else CONFIGURATIONS[:-1]
+    order = order or orders[-1]
+    against = against or orders[orders.index(order) - 1 if order in orders[1:] else 0]
+    _refuse(order, orders, against, measure, (out, report))
+    segments = read_segments(judgments)
+    start = time.monotonic()
+    result = evaluated(index.resolve().name, index, segments, depth=depth, engines=engines)
+    first = Side(result, order)
+    second = _other(first, against, index, segments, depth)
+    comparisons = compared(first, second, measure)
+    console = Console()
+    if set(segments) == {ALL}:
+        console.print(table(result, ALL, segments[ALL], depth))
+    else:
+        console.print(overview(result, segments, measure))
+    for name, found in comparisons.items():
+        console.print(told(name, found, first, second, measure), markup=False, soft_wrap=True)
+    if out:
+        rows = [*rows_of(result, segments)]
+        for name, found in comparisons.items():
+            rows += difference_rows(f"{name}: {' less '.join(names(first, second))}/{measure}", found)
+        command = published(["millirank", *sys.argv[1:]])
+        data = {**with_source(rows), "command": command, "depth": depth, **result.plain()}
+        out.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
+    if report:
+        report.write_text(page(first, second, comparisons, segments, measure), encoding="utf-8")
+    queries = sum(len(segment.judgments) for segment in segments.values())
+    console.print(f"{queries:,} queries in {time.monotonic() - start:.1f} s", style="dim")
+
+
+def compared(first: Side, second: Side, measure: str) -> dict[str, Comparison]:
+    """Both orders by segment, where both have scored it.
+
+    Raises:
+        ConfigError: if they share no scored query.
+    """
+    found = {
+        name: compare(first.scores(name), second.scores(name), measure)
+        for name in first.result.scores[first.order]
+        if name in second.result.scores[second.order]
+    }
+    if not found:
+        raise ConfigError(f"{second.result.name} has other segments: evaluate both with the same --judgments")
+    return found
+
+
+def _other(first: Side, against: str, index: Path, segments: Mapping[str, Segment], depth: int) -> Side:
+    """The order that is compared with: of the same result, of a stored one, or of one that is made now."""
+    path = Path(against)
+    if against in first.result.scores:
+        return Side(first.result, against)
+    if path.is_file():
+        other = read_result(path)
+    elif (path / "CURRENT").is_file():
+        other = evaluated(path.resolve().name, path, segments, depth=depth)
+    else:
+        other = evaluated(path.resolve().name, index, segments, depth=depth, engines=path)
+    if first.order not in other.scores:
+        raise ConfigError(f"{against} has no order {first.order}: choose one of {', '.join(other.scores)} with --order")
+    return Side(other, first.order)
+
+
+def _refuse(
+    order: str, orders: tuple[str, ...], against: str, measure: str, files: tuple[Path | None, Path | None]
+) -> None:
+    if order not in orders:
+        raise ConfigError(f"there is no order {order} here: choose one of {', '.join(orders)} with --order")
+    path = Path(against)
+    known = path.is_file() or (path / "CURRENT").is_file() or all((path / part).is_dir() for part in PARTS)
+    if against not in orders and not known:
+        raise ConfigError(
+            f"there is no {against} to compare with: name one of {', '.join(orders)}, an index, "
+            "a folder of engines, or a file that --out wrote"
+        )
+    if measure not in MEASURES:
+        raise ConfigError(f"there is no measure {measure}: choose one of {', '.join(MEASURES)}")
     if find_spec("pytrec_eval") is None:
         raise ConfigError("scores need pytrec_eval: pip install 'millirank[eval]'")
-    if out and not out.parent.is_dir():
-        raise ConfigError(f"{out} has no folder to stand in: make it with `mkdir -p {shlex.quote(str(out.parent))}`")
-    stack = Stack(Settings(index=index, engines=engines, sla_ms=0, rerank_depth=depth))
-    start = time.monotonic()
-    try:
-        runs = asyncio.run(rankings(stack, tuple(judged)))
-    finally:
-        stack.close()
-    scores = {name: score(run, judged) for name, run in runs.items()}
-    console = Console()
-    console.print(table(scores, judged, depth))
-    difference = compare(scores["reranked"], scores[against], "ndcg@10")
-    console.print(told(difference, "reranked", against), markup=False)
-    if out:
-        out.write_text(json.dumps(figures(scores, difference, against), indent=2) + "\n", encoding="utf-8")
-    console.print(f"{len(judged)} queries in {time.monotonic() - start:.1f} s", style="dim")
-
-
-async def rankings(stack: Stack, queries: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """For each configuration, the first 100 product ids of every query."""
-    runs: dict[str, dict[str, list[str]]] = {name: {} for name in CONFIGURATIONS}
-    for text in track(queries, description="searching", transient=True):
-        tokens, _ = stack.encoder_tokens.query(text)
-        vector = (await stack.pipeline.transport.encode(tokens, None)).vector
-        runs["bm25"][text] = _ids(stack, stack.retriever.lexical(text, 100))
-        runs["dense"][text] = _ids(stack, stack.retriever.dense(vector, 100))
-        async for ranking in stack.pipeline.search(Query(text, limit=100)):
-            name = "fused" if ranking.phase is Phase.RETRIEVED else "reranked"
-            runs[name][text] = [hit.id for hit in ranking.hits]
-    return runs
-
-
-def _ids(stack: Stack, rows: Rows) -> list[str]:
-    return list(stack.snapshot.ids(rows))
-
-
-def table(scores: dict[str, Scores], judged: Judgments, depth: int) -> Table:
-    """A row a configuration, a column a measure, with 95 % intervals."""
-    count = sum(len(grades) for grades in judged.values())
-    scored = len(next(iter(scores.values())).queries)
-    left_out = f" of {len(judged)}, the others have no right answer" if scored < len(judged) else ""
-    title = f"{scored} queries{left_out}, {count} judgments, depth {depth}"
-    made = Table(title=f"{title}; 95 % bootstrap intervals")
-    made.add_column("order")
-    for measure in MEASURES:
-        made.add_column(measure, justify="right")
-    for name, one in scores.items():
-        cells = []
-        for measure in MEASURES:
-            low, high = one.interval(measure)
-            cells.append(f"{one.mean(measure):.3f}\n[dim]{low:.3f} to {high:.3f}[/]")
-        made.add_row(name, *cells)
-    return made
-
-
-def told(difference: Comparison, first: str, second: str) -> str:
-    """A comparison in words."""
-    low, high = difference.interval
-    head = (
-        f"{first} against {second}, nDCG@10: {difference.difference:+.3f} ({low:+.3f} to {high:+.3f}), "
-        f"{len(difference.wins)} wins, {len(difference.losses)} losses"
-    )
-    lines = [head]
-    for word, pairs in (("most won", difference.wins), ("most lost", difference.losses)):
-        shown = ", ".join(f"{query} {change:+.2f}" for query, change in pairs[:SHOWN])
-        lines.append(f"  {word}: {shown or 'none'}")
-    return "\n".join(lines)
-
-
-def figures(scores: dict[str, Scores], difference: Comparison, against: str) -> dict[str, object]:
-    """Everything that was measured, as plain data."""
-    return {
-        "configurations": {
-            name: {m: {"mean": s.mean(m), "interval": s.interval(m)} for m in MEASURES} for name, s in scores.items()
-        },
-        "queries": {
-            name: {m: dict(zip(s.queries, s.values[m].tolist(), strict=True)) for m in MEASURES}
-            for name, s in scores.items()
-        },
-        "against": against,
-        "difference": difference.difference,
-        "interval": difference.interval,
-        "wins": difference.wins,
-        "losses": difference.losses,
-    }
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise ConfigError(
+                f"{file} has no folder to stand in: make it with `mkdir -p {shlex.quote(str(file.parent))}`"
+            )

@@ -1,6 +1,6 @@
-"""How good an order is, by human judgments: nDCG@10 raw and judged-only, recall@100, MRR, with bootstrap intervals."""
+"""What an order is worth, query by query, with intervals of the means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from .judgments import Judgments
 
 Run = Mapping[str, Sequence[str]]  # query -> product ids, best first
 
-MEASURES = ("ndcg@10", "ndcg@10 judged", "recall@100", "mrr")
-_TREC = {"ndcg@10": "ndcg_cut_10", "recall@100": "recall_100", "mrr": "recip_rank"}
+_TREC = {"ndcg@10": "ndcg_cut_10", "recall@100": "recall_100", "mrr": "recip_rank", "success@1": "success_1"}
+MEASURES = ("ndcg@10", "ndcg@10 judged", "recall@100", "mrr", "success@1")
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,26 @@ class Scores:
         """The mean over queries."""
         return float(self.values[measure].mean())
 
-    def interval(self, measure: str, *, resamples: int = 2000, seed: int = 7) -> tuple[float, float]:
+    def interval(self, measure: str, *, resamples: int = RESAMPLES, seed: int = 7) -> tuple[float, float]:
         """The 95 % bootstrap interval of the mean, resampling queries (percentile method, Efron 1979)."""
-        return _interval(self.values[measure], resamples, seed)
+        return interval(self.values[measure], resamples, seed)
 
+    def of(self, queries: Collection[str]) -> "Scores":
+        """The scores of these queries alone, in their own order; a query may come more than once.
 
-@dataclass(frozen=True)
-class Comparison:
-    """One configuration against another, query by query."""
-
-    difference: float  # of the means, first minus second
-    interval: tuple[float, float]  # 95 %, paired bootstrap over queries
-    wins: tuple[tuple[str, float], ...]  # query and difference, largest first
-    losses: tuple[tuple[str, float], ...]  # query and difference, largest loss first
+        Raises:
+            KeyError: if one was not scored.
+        """
+        at = {query: place for place, query in enumerate(self.queries)}
+        places = [at[query] for query in queries]
+        return Scores(tuple(queries), {measure: values[places] for measure, values in self.values.items()})
 
 
 def score(run: Run, judgments: Judgments) -> Scores:
     """Scores a run with trec_eval's measures (grades are linear gains); products without a judgment count as bad.
 
-    In "ndcg@10 judged" they are removed from the run instead. Queries for which no product is right are left out.
+    In "ndcg@10 judged" they are removed from the run instead. success@1 is 1 where the first product is right, that is,
+    has a grade above 0. Queries for which no product is right are left out.
 
     Raises:
         ConfigError: if pytrec_eval is not installed.
@@ -62,27 +64,22 @@ def score(run: Run, judgments: Judgments) -> Scores:
     judged = judge.evaluate({query: _descending(known[query]) for query in queries})
     values = {name: np.array([raw[query][trec] for query in queries]) for name, trec in _TREC.items()}
     values["ndcg@10 judged"] = np.array([judged[query]["ndcg_cut_10"] for query in queries])
-    return Scores(queries, values)
+    return Scores(queries, {measure: values[measure] for measure in MEASURES})
 
 
-def compare(first: Scores, second: Scores, measure: str, *, resamples: int = 2000, seed: int = 7) -> Comparison:
-    """Compares two configurations on the same queries."""
-    differences = first.values[measure] - second.values[measure]
-    ranked = sorted(zip(first.queries, differences.tolist(), strict=True), key=lambda pair: -pair[1])
-    return Comparison(
-        difference=float(differences.mean()),
-        interval=_interval(differences, resamples, seed),
-        wins=tuple(pair for pair in ranked if pair[1] > 0),
-        losses=tuple(pair for pair in reversed(ranked) if pair[1] < 0),
-    )
+def answered(run: Run, queries: Collection[str]) -> float:
+    """The share of queries that found anything: of those without a good answer, the lower the better."""
+    return sum(bool(run[query]) for query in queries) / max(1, len(queries))
+
+
+def interval(values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = 7) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean of values, shape (n,), n at least 1."""
+    rng = np.random.default_rng(seed)
+    drawn = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _descending(products: Sequence[str]) -> dict[str, float]:
     """Scores that make trec_eval see this order; it would order ties by id."""
     return {product: float(len(products) - place) for place, product in enumerate(products)}
-
-
-def _interval(values: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float]:
-    drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)

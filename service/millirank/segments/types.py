@@ -17,35 +17,36 @@ ENDS = frozenset(  # of a run: particles, and words that name no thing
 )
 PRODUCTS, BRANDS = 5, 3  # that have a type at least; where a field names it, one brand is enough
 _PART = re.compile(r"[^\s,;:()\[\]/|\"]+")
-_FIGURE = re.compile(r"\d[\d.,/x-]*")
+_FIGURE = re.compile(r"\d[\d.,/x-]*(st|nd|rd|th)?")
 _NAME = re.compile(r"[^\W\d_]{3,}( [^\W\d_]{2,}){0,2}")  # one to three words
 
 
 class Run(NamedTuple):
     """Lower-case words of a title that stand together."""
 
-    words: tuple[str, ...] = ()
-    behind_figure: bool = False
+    words: tuple[str, ...]
+    behind_figure: bool  # then it may begin with a unit
 
 
 class Types:
     """The types of a catalogue's products.
 
-    A category's last part is a type. Without a category it is the first run of lower-case words in a title ("Acme
-    KX-360 laptop bag black"), up to a particle and without colours. A run behind a figure may begin with a unit: of it
-    counts the longest tail that is a type of other products. Titles that write every word large say nothing.
+    A category's last part is a type. Without a category, types are the first runs of lower-case words in titles ("Acme
+    KX-360 laptop bag black"), without colours, that several brands have, and not behind a figure: "20 ft" is a unit. A
+    product is of the type that its first run with a known one ends in. Particles end the search: what is `for` a camera
+    is none. Titles that write every word large say nothing.
     """
 
     def __init__(self, texts: Texts) -> None:
         colours = _colours(texts)
         named = [_of_field(product) for product in texts.products]
         runs = [
-            Run() if name else _run(str(product["title"]), colours)
+            [] if name else _runs(str(product["title"]), colours)
             for name, product in zip(named, texts.products, strict=True)
         ]
         written: defaultdict[str, set[int]] = defaultdict(set)  # rows of each type as it is written
-        for row, (run, name) in enumerate(zip(runs, named, strict=True)):
-            for whole in ({" ".join(run.words)} if run.words and not run.behind_figure else set()) | name:
+        for row, (found, name) in enumerate(zip(runs, named, strict=True)):
+            for whole in {" ".join(run.words) for run in found[:1] if not run.behind_figure} | name:
                 written[whole].add(row)
         known = set().union(*named)
         self.names = sorted(  # what shoppers could type, as the catalogue writes it
@@ -54,7 +55,7 @@ class Types:
             if _NAME.fullmatch(name) and len(rows) >= PRODUCTS and (name in known or _brands(texts, rows) >= BRANDS)
         )
         usable = {normal(kind): kind for kind in self.names}
-        self.of = [tuple(sorted(name | _known_tail(run, usable))) for run, name in zip(runs, named, strict=True)]
+        self.of = [tuple(sorted(name | _known_tail(found, usable))) for found, name in zip(runs, named, strict=True)]
         self._rows: defaultdict[str, set[int]] = defaultdict(set)  # by normal form
         for row, names in enumerate(self.of):
             for kind in names:
@@ -75,26 +76,30 @@ def _of_field(product: Mapping[str, Any]) -> set[str]:
     return {leaf} if _NAME.fullmatch(leaf) else set()
 
 
-def _run(title: str, colours: set[str]) -> Run:
-    found: list[str] = []
-    behind_figure = False
-    before = ""
-    for part in _PART.findall(title):
-        plain = part.isalpha() and part.islower() and len(part) > 1
-        if part.casefold() in ENDS or (found and not plain):
-            break
+def _runs(title: str, colours: set[str]) -> list[Run]:
+    """The runs of lower-case words of a title, without colours at their ends, up to a word of ENDS."""
+    found: list[Run] = []
+    run: list[str] = []
+    before, figure = "", False
+    for part in [*_PART.findall(title), ""]:
+        plain = part.isalpha() and part.islower() and len(part) > 1 and part not in ENDS
         if plain and before:
-            behind_figure = behind_figure or bool(_FIGURE.fullmatch(before))
-            found.append(part)
+            figure = figure if run else bool(_FIGURE.fullmatch(before))
+            run.append(part)
+        elif run:
+            while run and run[-1] in colours:
+                run.pop()
+            found += [Run(tuple(run), figure)] if run else []
+            run = []
+        if part.casefold() in ENDS:
+            break
         before = part
-    while found and found[-1] in colours:
-        found.pop()
-    return Run(tuple(found), behind_figure)
+    return found
 
 
-def _known_tail(run: Run, usable: Mapping[str, str]) -> set[str]:
-    """The longest tail of a run that is a type, as it is written."""
-    tails = _tails(normal(" ".join(run.words))) if run.words else ()
+def _known_tail(runs: list[Run], usable: Mapping[str, str]) -> set[str]:
+    """The longest tail of the first run that ends in a type, as it is written."""
+    tails = (tail for run in runs for tail in _tails(normal(" ".join(run.words))))
     return {next((usable[tail] for tail in tails if tail in usable), "")} - {""}
 
 

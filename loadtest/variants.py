@@ -21,8 +21,8 @@ from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.snapshot import Snapshot
 from millirank.catalog.vectors import encode_all
 from millirank.config import Settings
-from millirank.evaluation import Judgments, Scores, compare, read_judgments, score
-from millirank.mining import part_of, reserved
+from millirank.evaluation import Judgments, Scores, compare, part_of, read_judgments, score
+from millirank.mining import reserved
 from millirank.rerank import blend
 from millirank.retrieve import HybridRetriever, fuse
 from millirank.segments import segments
@@ -37,14 +37,14 @@ from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
 TIMED = (Profile(2, 24), Profile(50, 32))
 BATCH = 50  # pairs of similar length that are scored together
 MEASURES = ("ndcg@10", "ndcg@10 judged")
-SHOWN = {"layers", "weights", "p50", "least", "of the first", "queries", "mrr", *MEASURES}
-SHOWN |= {f"ndcg@10 {what}" for what in ("kept", "gain kept", "difference", "difference low", "difference high")}
+SHOWN = {"layers", "weights", "p50", "least", "of the first", "queries", "success@1", *MEASURES}
+SHOWN |= {f"ndcg@10 {what}" for what in ("kept", "gain kept", "difference", "difference low", "difference high", "p")}
 NOTES = (
     "The fused order's first candidates, reranked by each model without a time limit, blended with the prior as the",
-    "service does; 95 % intervals by bootstrap over queries, differences to the first model paired. `judged` queries",
-    "are people's, at --depth; `rules` are those of `millirank segments` that training leaves alone, a fifth, and that",
-    "have a right answer, at --rule-depth. Times are of one engine call, shapes and models interleaved in random order",
-    "on one machine, which others share: compare inside of a table only.",
+    "service does; 95 % intervals by bootstrap over queries, differences to the first model paired, p by",
+    "randomization. `judged` queries are people's, at --depth; `rules` are those of `millirank segments` that training",
+    "leaves alone, a fifth, and that have a right answer, at --rule-depth. Times are of one engine call, shapes and",
+    "models interleaved in random order on one machine, which others share: compare inside of a table only.",
 )
 
 
@@ -160,12 +160,14 @@ def quality(asked: Asked, models: Sequence[Reranker], stage: FirstStage) -> Iter
             yield Row(case, f"{measure} difference", paired.difference, "")
             yield Row(case, f"{measure} difference low", paired.interval[0], "")
             yield Row(case, f"{measure} difference high", paired.interval[1], "")
+            yield Row(case, f"{measure} p", paired.p, "")
         for segment in dict.fromkeys(asked.segment.values()):
             inside = np.array([asked.segment[query] == segment for query in one.queries])
             if inside.any():
                 yield Row(f"{name}/{asked.name}: {segment}", "queries", int(inside.sum()), "")
-                yield Row(f"{name}/{asked.name}: {segment}", "ndcg@10", float(one.values["ndcg@10"][inside].mean()), "")
-                yield Row(f"{name}/{asked.name}: {segment}", "mrr", float(one.values["mrr"][inside].mean()), "")
+                for measure in ("ndcg@10", "success@1"):
+                    value = float(one.values[measure][inside].mean())
+                    yield Row(f"{name}/{asked.name}: {segment}", measure, value, "")
 
 
 def _kept(case: str, measure: str, one: Scores, first: Scores, fused: Scores) -> Iterator[Row]:

@@ -8,7 +8,8 @@ from test_mining import MODELS, RECIPE, TITLES, source
 from millirank.commands.mined import Learned, learned
 from millirank.commands.train import _runs
 from millirank.errors import CatalogError, ConfigError
-from millirank.mining import mine, normal, part_of
+from millirank.evaluation import part_of
+from millirank.mining import mine, normal
 from millirank_engines.build.lists import JUDGED
 
 GRADES = {f"{title.split(' ', 1)[1]}": {"shop0": 3, "shop1": 0} for title in TITLES[::3]}

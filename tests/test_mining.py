@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from millirank.errors import CatalogError
-from millirank.mining import Models, Recipe, Source, fold, mine, normal, part_of, without
+from millirank.evaluation import fold, part_of
+from millirank.mining import Models, Recipe, Source, mine, normal, without
 from millirank.mining.facts import facts_of
 from millirank.mining.lexical import K1, B, Bm25
 from millirank.mining.queries import Drawn, pseudo_queries

@@ -15,8 +15,8 @@ from millirank.catalog.layout import CatalogFolder
 from millirank.catalog.snapshot import Snapshot
 from millirank.catalog.vectors import encode_all
 from millirank.errors import CatalogError, ConfigError
-from millirank.evaluation import Judgments, read_judgments
-from millirank.mining import Models, Recipe, Source, fold, mine, read_clicks, without
+from millirank.evaluation import Judgments, fold, read_judgments
+from millirank.mining import Models, Recipe, Source, mine, read_clicks, without
 from millirank.tokens import Tokenizer
 from millirank_engines import EngineError, LoadedEngine, ModelSpec, Template, open_engine
 

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 
 from millirank.errors import ConfigError
+from millirank.evaluation import part_of
 from millirank.loadtest.results import published
-from millirank.mining import Recipe, part_of
+from millirank.mining import Recipe
 from millirank_engines import BackendUnavailable
 
 from .mined import Learned, bar, learned, mine_indexes, part

@@ -23,26 +23,14 @@ from millirank_engines.model import Template
 
 from .clicks import read_clicks
 from .facts import facts_of
-from .judged import fold, with_judgments, without
+from .judged import with_judgments, without
 from .lexical import Bm25
 from .queries import KINDS, Drawn, Pseudo, pseudo_queries
 from .rules import Negatives
 from .teacher import Recipe, Searchable, lists_of
-from .words import normal, part_of, reserved
+from .words import normal, reserved
 
-__all__ = [
-    "Models",
-    "Recipe",
-    "Source",
-    "Step",
-    "fold",
-    "mine",
-    "normal",
-    "part_of",
-    "read_clicks",
-    "reserved",
-    "without",
-]
+__all__ = ["Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
 
 VERSION = 2  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]

@@ -6,22 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from millirank.errors import CatalogError
-from millirank.evaluation import Judgments
+from millirank.evaluation import Judgments, fold
 from millirank_engines.build.lists import JUDGED, Lists, Packed
-
-from .words import part_of
-
-
-def fold(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:
-    """The judgments of one part of the queries; the other parts stay unseen.
-
-    Raises:
-        CatalogError: if there is no such part, or no query in it.
-    """
-    kept = {query: ratings for query, ratings in judgments.items() if part_of(query, parts) == part}
-    if not kept:
-        raise CatalogError(f"no judged query is in part {part} of {parts}: count parts from 0, and take fewer")
-    return kept
 
 
 def without(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:

@@ -1,8 +1,8 @@
 """Words as mining compares them, and what a word can be: a unit, a colour, a part of speech that names nothing."""
 
-import hashlib
 import re
 
+from millirank.evaluation import part_of
 from millirank.evaluation.words import normal, terms
 
 __all__ = ["COLOURS", "STOP", "UNITS", "normal", "part_of", "reserved", "sizes", "terms"]
@@ -42,11 +42,6 @@ SIZE = re.compile(
 )
 FIFTHS = 5
 RESERVED = 0  # the fifth of all queries that rule-made evaluations may ask and no training may
-
-
-def part_of(query: str, parts: int) -> int:
-    """Which of so many parts a query belongs to, whatever its spelling of case and plural."""
-    return int.from_bytes(hashlib.sha256(normal(query).encode()).digest()[:4]) % parts
 
 
 def reserved(query: str) -> bool:

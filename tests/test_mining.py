@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from millirank.catalog.indexes import read_vectors, write_dense
 from millirank.errors import CatalogError
 from millirank.evaluation import fold, part_of
 from millirank.mining import Models, Recipe, Source, mine, normal, without
@@ -145,6 +146,27 @@ def test_a_template_reads_attributes_that_it_names() -> None:
     product = {"title": "Kettle", "brand": "Acme", "attributes": {"colour": "red", "material": "steel"}}
     assert template.product_text(product) == "Kettle red Acme"
     assert template.product_text({"title": "Kettle"}) == "Kettle"
+
+
+@pytest.mark.parametrize("exact_up_to", [10, 1000])
+def test_vectors_come_back_from_an_index_of_either_kind(tmp_path: Path, exact_up_to: int) -> None:
+    made = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
+    write_dense(made, made[:5], tmp_path / "dense.faiss", exact_up_to)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "dense.faiss"), made)
+    (tmp_path / "other").write_bytes(b"none")
+    with pytest.raises(CatalogError, match="millirank index"):
+        read_vectors(tmp_path / "other")
+
+
+def test_vectors_that_are_known_are_not_made_again(tmp_path: Path) -> None:
+    def refuse(_: Sequence[str]) -> NDArray[np.float32]:
+        raise AssertionError
+
+    known = replace(source(), vectors=vectors(source().texts))
+    lists, _ = mine([known], replace(MODELS, product_vectors=refuse), tmp_path / "known", recipe=RECIPE)
+    same, _ = mine([source()], MODELS, tmp_path / "made", recipe=RECIPE)
+    np.testing.assert_array_equal(lists.rows, same.rows)
+    np.testing.assert_allclose(lists.targets, same.targets, atol=1e-4)
 
 
 def test_a_catalogue_too_small_is_refused(tmp_path: Path) -> None:

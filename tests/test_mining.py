@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from millirank.catalog.indexes import read_vectors, write_dense
 from millirank.errors import CatalogError
-from millirank.mining import Models, Recipe, Source, fold, mine, normal
-from millirank.mining.judged import part_of
+from millirank.evaluation import fold, part_of
+from millirank.mining import Models, Recipe, Source, mine, normal, without
+from millirank.mining.facts import facts_of
 from millirank.mining.lexical import K1, B, Bm25
-from millirank.mining.queries import pseudo_queries
+from millirank.mining.queries import Drawn, pseudo_queries
 from millirank.mining.teacher import best, candidates, z
 from millirank_engines.base import EngineError
 from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed
+from millirank_engines.model import Template
 
 COLOURS = ["red", "green", "blue", "black", "white"]
 KINDS = ["kettle", "toaster", "desk lamp", "office chair", "phone case"]
 TITLES = [f"Acme {kind} {colour} {size} cm" for kind in KINDS for colour in COLOURS for size in (20, 30, 40)]
 WORDS = sorted({word for title in TITLES for word in title.casefold().split()})
-RECIPE = Recipe(queries=30, each=4, pool=8)
+RECIPE = Recipe(queries=30, each=4, pool=8, right=2, wrong=2)
 
 
 def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -38,24 +41,31 @@ MODELS = Models(vectors, vectors, ids, "0" * 64, "uint16", {"cls": 1, "sep": 2, 
 
 
 def source(name: str = "shop") -> Source:
-    return Source(name, [f"{name}{i}" for i in range(len(TITLES))], TITLES, [f"{title} sturdy" for title in TITLES])
+    products = [{"id": f"{name}{i}", "title": title, "brand": "Acme"} for i, title in enumerate(TITLES)]
+    return Source(name, products, [f"{title} sturdy" for title in TITLES])
 
 
-def test_pseudo_queries_are_shared_by_titles_and_name_something() -> None:
-    drawn = pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
-    assert "desk lamp" not in drawn  # in 15 of 75 titles: says too little
-    assert "kettle red" in drawn
-    assert not [q for q in drawn if q.split()[0] in {"20", "cm"} and len(q.split()) == 1]
-    assert len(drawn) == len(set(drawn))
-    assert all(sum(q in title.casefold() for title in TITLES) >= 2 for q in drawn)
+def drawn(held_out: Sequence[str] = (), *, evaluation: bool = False) -> list[str]:
+    """Every n-gram of the titles that may be a query."""
+    asked = Drawn(1000, held_out, evaluation, {"words": 1.0})
+    return [q.text for q in pseudo_queries(TITLES, facts_of(source().products), asked, np.random.default_rng(0))]
+
+
+def test_title_ngrams_are_shared_by_titles_and_name_something() -> None:
+    both = [*drawn(), *drawn(evaluation=True)]
+    assert "desk lamp" not in both  # in 15 of 75 titles: says too little
+    assert "kettle red" in both
+    assert not [q for q in both if q.split()[0] in {"20", "cm"} and len(q.split()) == 1]
+    assert len(both) == len(set(both))
+    assert all(sum(q in title.casefold() for title in TITLES) >= 2 for q in both)
 
 
 def test_no_pseudo_query_is_held_out_in_any_spelling() -> None:
-    held_out = ["Kettles  RED", "lamp blue"]
-    drawn = pseudo_queries(TITLES, 1000, held_out, np.random.default_rng(0))
-    assert drawn
-    assert {normal(q) for q in drawn}.isdisjoint({"kettle red", "lamp blue"})
-    assert "kettle red" in pseudo_queries(TITLES, 1000, (), np.random.default_rng(0))
+    kept, other = drawn()[0], drawn()[1]
+    left = drawn([f"{kept.upper()}S", other.replace(" ", "  ")])
+    assert left
+    assert {normal(q) for q in left}.isdisjoint({normal(kept), normal(other)})
+    assert kept in drawn()
 
 
 def test_bm25_is_the_formula() -> None:
@@ -99,9 +109,11 @@ def test_lists_stay_within_their_catalogue_and_follow_the_teacher(tmp_path: Path
     assert lists.rows.shape == (len(lists.query), RECIPE.width)
     np.testing.assert_array_equal(lists.rows // len(TITLES), np.repeat(lists.source[:, None], RECIPE.width, 1))
     assert lists.manifest["catalogues"][0]["pseudo_queries"] == (lists.source == 0).sum()
-    for query, rows, targets in zip(lists.query, lists.rows, lists.targets, strict=True):
-        shared = [len(set(lists.queries[query]) & set(lists.products[row])) for row in rows]
-        assert shared[int(targets.argmax())] == max(shared)
+    spelt = [n for n, query in enumerate(lists.query) if len(lists.queries[query]) > 1]
+    assert spelt
+    for n in spelt:
+        shared = [len(set(lists.queries[lists.query[n]]) & set(lists.products[row])) for row in lists.rows[n]]
+        assert shared[int(lists.targets[n].argmax())] == max(shared)
 
 
 def test_judged_lists_stand_behind_the_mined_ones(tmp_path: Path) -> None:
@@ -124,11 +136,42 @@ def test_folds_part_the_queries_whatever_their_spelling() -> None:
     assert part_of("Phone  Cases", 7) == part_of("phone case", 7)
     with pytest.raises(CatalogError, match="part 5 of 5"):
         fold(judgments, 5, 5)
+    unseen = fold(judgments, 1, 5)
+    assert {**without(judgments, 1, 5), **unseen} == judgments
+    assert unseen.keys().isdisjoint(without(judgments, 1, 5))
+
+
+def test_a_template_reads_attributes_that_it_names() -> None:
+    template = Template(fields=("title", "attributes.colour", "brand", "attributes.size"))
+    product = {"title": "Kettle", "brand": "Acme", "attributes": {"colour": "red", "material": "steel"}}
+    assert template.product_text(product) == "Kettle red Acme"
+    assert template.product_text({"title": "Kettle"}) == "Kettle"
+
+
+@pytest.mark.parametrize("exact_up_to", [10, 1000])
+def test_vectors_come_back_from_an_index_of_either_kind(tmp_path: Path, exact_up_to: int) -> None:
+    made = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
+    write_dense(made, made[:5], tmp_path / "dense.faiss", exact_up_to)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "dense.faiss"), made)
+    (tmp_path / "other").write_bytes(b"none")
+    with pytest.raises(CatalogError, match="millirank index"):
+        read_vectors(tmp_path / "other")
+
+
+def test_vectors_that_are_known_are_not_made_again(tmp_path: Path) -> None:
+    def refuse(_: Sequence[str]) -> NDArray[np.float32]:
+        raise AssertionError
+
+    known = replace(source(), vectors=vectors(source().texts))
+    lists, _ = mine([known], replace(MODELS, product_vectors=refuse), tmp_path / "known", recipe=RECIPE)
+    same, _ = mine([source()], MODELS, tmp_path / "made", recipe=RECIPE)
+    np.testing.assert_array_equal(lists.rows, same.rows)
+    np.testing.assert_allclose(lists.targets, same.targets, atol=1e-4)
 
 
 def test_a_catalogue_too_small_is_refused(tmp_path: Path) -> None:
-    small = Source("small", ["1"], ["kettle"], ["kettle"])
-    with pytest.raises(CatalogError, match="at least 12"):
+    small = Source("small", [{"id": "1", "title": "kettle"}], ["kettle"])
+    with pytest.raises(CatalogError, match="at least 16"):
         mine([small], MODELS, tmp_path, recipe=RECIPE)
 
 

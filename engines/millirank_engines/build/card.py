@@ -51,9 +51,11 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
         "",
         "## Recipe",
         "",
-        f"- Pseudo-queries: title n-grams of 1 to 3 words; {recipe['each']} products each from BM25, from dense",
-        "  retrieval and at random.",
-        f"- Teacher: z(dense) + {recipe['bm25_weight']:g} z(BM25), both over {' + '.join(template['fields'])}.",
+        f"- Pseudo-queries by rule from the catalogue's fields: {_kinds(mined)};",
+        f"  {recipe['each']} products each from BM25, from dense retrieval and at random, and by rule at most",
+        f"  {recipe['right']} that are right and {recipe['wrong']} that only look so.",
+        f"- Teacher: {_teacher(record)}, over {' + '.join(template['fields'])}.",
+        f"- {record['layers']} layers, from {record['init']}.",
         f"- Listwise KL at temperature {settings['temperature']:g}, {settings['epochs']} epochs, AdamW, learning rate",
         f"  {settings['lr']:g}, {settings['lists']} lists of at most {settings['candidates']} products a step;",
         f"  limit of a product's tokens: {' or '.join(map(str, settings['product_tokens']))}.",
@@ -79,6 +81,18 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _kinds(mined: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in mined["pseudo_queries"].items())
+
+
+def _teacher(record: Mapping[str, Any]) -> str:
+    recipe, settings = record["mined"]["recipe"], record["settings"]
+    parts = [("dense", recipe["dense_weight"]), ("BM25", recipe["bm25_weight"]), ("rule", recipe["rule_weight"])]
+    weighted = [(name, settings["mined_weight"] * weight) for name, weight in parts]
+    weighted += [(teacher["name"], teacher["weight"]) for teacher in record["teachers"]]
+    return " + ".join(f"{weight:g} z({name})" for name, weight in weighted if weight)
 
 
 def _scored(scores: Scores, scored_on: str) -> list[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from millirank_engines.base import EngineError
 
+from .tensors import SETTINGS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,20 +60,73 @@ class Pairs:
 def load(folder: Path, device: str) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     """The configuration and the FP32 weights of an encoder or cross-encoder in a Hugging Face folder.
 
+    A folder that shares another model's word embeddings, as those that `save` writes do, gets them from there.
+
     Raises:
         EngineError: if the folder holds no model.
     """
     from safetensors.torch import load_file
 
+    from .source import resolve_source
+
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         raw = load_file(folder / "model.safetensors")
+        if donor := settings(folder).get("word_embeddings"):
+            raw[WORDS] = words_of(load_file(resolve_source(donor) / "model.safetensors"))
     except FileNotFoundError as error:
         raise EngineError(
             f"{folder} holds no model ({error}): name one with config.json and model.safetensors"
         ) from error
     weights = {name.removeprefix("bert."): tensor for name, tensor in raw.items()}
     return config, {n: t.to(device).float() for n, t in weights.items() if not n.endswith("position_ids")}
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What millirank.json says of a model's template and word embeddings; nothing where there is none."""
+    path = folder / SETTINGS
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def words_of(tensors: "Mapping[str, Tensor]") -> "Tensor":
+    """The word embeddings among a model's tensors."""
+    return tensors[WORDS] if WORDS in tensors else tensors[f"bert.{WORDS}"]
+
+
+def shallow(
+    config: Mapping[str, Any], weights: "Mapping[str, Tensor]", layers: int
+) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+    """A network of fewer layers, evenly spaced among those of another and with its last: of six 2, 4 and 6 make three.
+
+    Args:
+        config: of the deeper network.
+        weights: of the deeper network; the tensors are shared.
+        layers: how many; 0 keeps all.
+
+    Raises:
+        EngineError: if there are not so many.
+    """
+    have = int(config["num_hidden_layers"])
+    if not 0 <= layers <= have:
+        raise EngineError(
+            f"--layers {layers} of a network of {have}: take at most {have}, or start from a deeper --init"
+        )
+    kept = kept_layers(have, layers or have)
+    new = {f"encoder.layer.{old}.": f"encoder.layer.{place}." for place, old in enumerate(kept)}
+    made = {}
+    for name, tensor in weights.items():
+        prefix = ".".join(name.split(".")[:3]) + "."
+        if not name.startswith("encoder.layer."):
+            made[name] = tensor
+        elif prefix in new:
+            made[new[prefix] + name.removeprefix(prefix)] = tensor
+    return {**config, "num_hidden_layers": len(kept)}, made
+
+
+def kept_layers(have: int, want: int) -> list[int]:
+    """The places from 0 of want evenly spaced layers of have, the last among them."""
+    return [round((i + 1) * have / want) - 1 for i in range(want)]
 
 
 def add_head(weights: "dict[str, Tensor]", hidden: int, seed: int) -> None:

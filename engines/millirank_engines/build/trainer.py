@@ -30,6 +30,8 @@ NOTHING = -1e4  # the logit of a product that is not there
 class Settings:
     """How to train; the defaults are those that the shipped reranker was trained with."""
 
+    layers: int = 0  # of the model, evenly spaced among those that it starts from; 0 keeps all
+    mined_weight: float = 1.0  # of the mined scores in the teacher, beside cross-encoders
     epochs: int = 3  # over the mined lists
     lr: float = 1e-4
     judged_epochs: int = 2  # afterwards, where there are judgments
@@ -40,6 +42,7 @@ class Settings:
     product_tokens: tuple[int, ...] = (24, 32, 48)  # a limit is drawn for each step, so that one model serves several
     served_tokens: int = 32  # of a product: the limit that the trained model is served with
     temperature: float = 1.0
+    dropout: bool = True  # as the network's configuration says; on a CPU it takes a quarter of the time
     warmup: float = 0.06  # part of the steps
     decay: float = 0.01  # of weights that are no bias and no norm
     clip: float = 1.0  # norm of the gradient
@@ -82,7 +85,7 @@ class Trainer:
         import torch
 
         self.lists, self.settings, self.device = lists, settings, device
-        self.config, self.weights = net.load(init, device)
+        self.config, self.weights = net.shallow(*net.load(init, device), settings.layers)
         self.shape = net.Shape.read(self.config)
         net.add_head(self.weights, self.shape.hidden, settings.seed)
         template = lists.manifest["template"]
@@ -210,10 +213,11 @@ class Trainer:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
             for c in chunks:
                 queries, products = self.query[on(query[c])], self.product[on(product[c])]
-                length = -(-int(lengths[c].max()) // 8) * 8  # tensor cores like multiples of eight
+                length = int(lengths[c].max())
+                length += -length % 8 if self.device.startswith("cuda") else 0  # tensor cores like multiples of eight
                 special = self.lists.manifest["special"]
                 pairs = net.pack(queries, on(query_lengths[c]), products, on(product_lengths[c]), length, special)
-                parts.append(net.logits(self.weights, self.shape, pairs, train=train))
+                parts.append(net.logits(self.weights, self.shape, pairs, train=train and self.settings.dropout))
         full = torch.full((rows.size,), NOTHING, device=self.device)
         return full.index_copy(0, on(np.flatnonzero(rows >= 0)[order]), torch.cat(parts)).view(rows.shape)
 

@@ -172,6 +172,22 @@ def write_dense(
     return DenseReport("hnsw", dim, recall, len(queries), HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF_SEARCH)
 
 
+def read_vectors(path: Path) -> NDArray[np.float32]:
+    """The vectors that write_dense was given, (rows, dim), read into memory.
+
+    Raises:
+        CatalogError: if the file is no such index.
+    """
+    import faiss
+
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise CatalogError(f"{path} is no dense index ({error}): run `millirank index` again") from error
+    vectors: NDArray[np.float32] = index.reconstruct_n(0, index.ntotal)
+    return vectors
+
+
 def exact_top(vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """The k rows with the largest inner products of each query, best first, shape (n, k), read block by block."""
     import faiss

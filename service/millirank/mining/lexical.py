@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .queries import terms
+from .words import terms
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 

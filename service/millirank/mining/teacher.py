@@ -1,17 +1,23 @@
 """Candidates for a pseudo-query, and the teacher's score of each: a wise mixture of what needs no training.
 
-teacher = z(dense) + 1.5 z(BM25), each over the whole text and each z over the candidates of one query. A third part,
-the embedding of the title alone, made the students better on the demo's shop (nDCG@10 .86 against .84) and worse on
-Chorus (.73 against .755, raw), whose products and judgments are real: it was left out.
+teacher = z(dense) + 1.5 z(BM25) + 1.5 z(rule), the first two over the whole text, the third the grade of rules.py where
+the query has one, and each z over the candidates of one query. A misspelt query is scored as it is spelt right: its
+student learns to read mistakes that its teachers cannot. Cross-encoders join later, in millirank_engines.build.teach.
+
+Another part, the embedding of the title alone, made students better on the demo's shop (nDCG@10 .86 against .84) and
+worse on Chorus (.73 against .755, raw), whose products and judgments are real: it was left out.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .lexical import Bm25
+from .queries import Pseudo
+from .rules import Negatives, grades
 
 EQUAL = 1e-6  # a smaller spread of scores is none
 BLOCK = 256  # queries whose dense scores are held at once
@@ -19,18 +25,22 @@ BLOCK = 256  # queries whose dense scores are held at once
 
 @dataclass(frozen=True)
 class Recipe:
-    """How lists are mined; the defaults are those that the shipped reranker was trained with."""
+    """How lists are mined."""
 
     queries: int = 9_000  # over all catalogues
     each: int = 16  # candidates from BM25, from dense retrieval and at random
     pool: int = 50  # half of each are the best, half are drawn from the best of so many
-    bm25_weight: float = 1.5  # in the teacher, against 1 of dense retrieval
+    right: int = 4  # candidates at most that a rule calls right
+    wrong: int = 8  # and that look right and are not; what a query lacks of both is made up at random
+    dense_weight: float = 1.0  # in the teacher
+    bm25_weight: float = 1.5
+    rule_weight: float = 1.5
     seed: int = 13
 
     @property
     def width(self) -> int:
         """Candidates of a query."""
-        return 3 * self.each
+        return 3 * self.each + self.right + self.wrong
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Searchable:
 
     bm25: Bm25  # over the whole text
     texts: NDArray[np.float32]  # (products, dim): the whole text of each, of unit length
+    negatives: Negatives
 
     def scores(
         self, queries: Sequence[str], vectors: NDArray[np.float32]
@@ -52,7 +63,7 @@ class Searchable:
 
 def lists_of(
     catalogue: Searchable,
-    queries: Sequence[str],
+    queries: Sequence[Pseudo],
     vectors: NDArray[np.float32],
     recipe: Recipe,
     rng: np.random.Generator,
@@ -61,8 +72,8 @@ def lists_of(
 
     Args:
         catalogue: of at least recipe.width products.
-        queries: n texts.
-        vectors: theirs, (n, dim), of unit length.
+        queries: n pseudo-queries.
+        vectors: of their texts as spelt right, (n, dim), of unit length.
         recipe: how many candidates, and the weights of the teacher.
         rng: draws from the pools, and the random candidates.
 
@@ -71,19 +82,33 @@ def lists_of(
     """
     rows = np.empty((len(queries), recipe.width), np.int32)
     scores = np.empty((len(queries), recipe.width), np.float32)
-    for i, (bm25, dense) in enumerate(catalogue.scores(queries, vectors)):
-        rows[i] = candidates(bm25, dense, recipe, rng)
-        at = rows[i]
-        scores[i] = z(dense[at]) + recipe.bm25_weight * z(bm25[at])
+    found = catalogue.scores([query.read for query in queries], vectors)
+    for i, (query, (bm25, dense)) in enumerate(zip(queries, found, strict=True)):
+        at = rows[i] = candidates(bm25, dense, recipe, rng, by_rule(catalogue.negatives, query, recipe, rng))
+        scores[i] = recipe.dense_weight * z(dense[at]) + recipe.bm25_weight * z(bm25[at])
+        if query.wanted is not None:
+            scores[i] += recipe.rule_weight * z(grades(query.wanted, catalogue.negatives.facts, at))
     return rows, scores
 
 
+def by_rule(negatives: Negatives, query: Pseudo, recipe: Recipe, rng: np.random.Generator) -> list[int]:
+    """At most recipe.right right rows and recipe.wrong wrong ones."""
+    if query.wanted is None:
+        return []
+    right = rng.permutation(negatives.right(query.wanted))[: recipe.right].astype(int).tolist()
+    return [*right, *islice(negatives.wrong(query.wanted, rng), recipe.wrong)]
+
+
 def candidates(
-    bm25: NDArray[np.float32], dense: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+    bm25: NDArray[np.float32],
+    dense: NDArray[np.float32],
+    recipe: Recipe,
+    rng: np.random.Generator,
+    given: Sequence[int] = (),
 ) -> NDArray[np.int32]:
-    """Distinct rows, shape (width,): from BM25 as far as it found any, from dense retrieval, and at random."""
+    """Distinct rows, (width,): the given, from BM25 as far as it found any, from dense retrieval, and at random."""
     lexical = best(bm25, recipe.pool)
-    chosen: dict[int, None] = {}
+    chosen: dict[int, None] = dict.fromkeys(given)
     for pool in (lexical[bm25[lexical] > 0], best(dense, recipe.pool)):
         top = recipe.each // 2
         rest = rng.permutation(pool[top:])[: recipe.each - top]

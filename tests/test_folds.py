@@ -1,0 +1,65 @@
+"""What people said reaches a model only as far as it may: folds, parts left out, clicks beside judgments."""
+
+from pathlib import Path
+
+import pytest
+from test_mining import MODELS, RECIPE, TITLES, source
+
+from millirank.commands.mined import Learned, learned
+from millirank.commands.train import _runs
+from millirank.errors import CatalogError, ConfigError
+from millirank.evaluation import part_of
+from millirank.mining import mine, normal
+from millirank_engines.build.lists import JUDGED
+
+GRADES = {f"{title.split(' ', 1)[1]}": {"shop0": 3, "shop1": 0} for title in TITLES[::3]}
+
+
+def test_no_judged_query_of_a_fold_is_in_its_training(tmp_path: Path) -> None:
+    runs = _runs(Learned(["kettle"], GRADES), 3, tmp_path, tmp_path / "out")
+    assert [(work.name, out and out.name) for _, work, out in runs] == [(f"fold{i}", f"fold{i}") for i in range(3)]
+    seen = []
+    for number, (told, work, _) in enumerate(runs):
+        lists, _ = mine([source()], MODELS, work, recipe=RECIPE, hold_out=told.held_out, judgments=told.grades)
+        unseen = {query for query in GRADES if part_of(query, 3) == number}
+        assert unseen
+        judged = set(lists.manifest["judged_queries"])
+        assert judged == GRADES.keys() - unseen
+        assert (lists.kind == JUDGED).sum() == len(judged)
+        assert {normal(query) for query in unseen} | {"kettle"} <= set(lists.manifest["held_out"])
+        seen.append(unseen)
+    assert set().union(*seen) == GRADES.keys()
+    assert sum(map(len, seen)) == len(GRADES)
+
+
+def test_one_part_is_learned_and_the_others_are_no_pseudo_queries() -> None:
+    told = Learned((), GRADES).only(1, 3)
+    assert {part_of(query, 3) for query in told.grades} == {1}
+    assert set(told.held_out) == GRADES.keys() - told.grades.keys()
+    with pytest.raises(CatalogError, match="take more parts"):
+        Learned((), GRADES).leaving(0, 1)
+
+
+def test_judgments_win_over_clicks(tmp_path: Path) -> None:
+    (tmp_path / "judgments.csv").write_text("query,docid,rating\nkettle,a,1\n", encoding="utf-8")
+    (tmp_path / "clicks.csv").write_text("query,id,click\nkettle,a,9\nkettle,b,9\nlamp,c,2\n", encoding="utf-8")
+    (tmp_path / "held.csv").write_text("query,id\nchair,1\n", encoding="utf-8")
+    told = learned([tmp_path / "held.csv"], tmp_path / "judgments.csv", tmp_path / "clicks.csv")
+    assert told == Learned(["chair"], {"kettle": {"a": 1, "b": 3}, "lamp": {"c": 3}})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"folds": 1, "index": True}, "--folds takes 2 or more"),
+        ({"folds": 5}, "needs --index"),
+        ({"size": "huge", "index": True}, "choose one of full, small"),
+        ({"leave_out": "5/5", "index": True}, "write I/N"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+    from millirank.commands.train import train
+
+    index = [tmp_path / "index"] if arguments.pop("index", False) else None
+    with pytest.raises(ConfigError, match=message):
+        train(index=index, work=tmp_path / "work", mine_only=True, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,174 @@
+"""Students of fewer layers, cross-encoders as teachers, and engines made of what they learned."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import Tiny, write_model
+from rich.console import Console
+from safetensors.numpy import load_file
+from train_kit import SETTINGS, needs_torch, write_lists
+
+from millirank.commands.train import _rounds
+from millirank_engines import open_engine
+from millirank_engines.base import EngineError, Profile
+from millirank_engines.build import train
+from millirank_engines.build.compile import build_engine
+from millirank_engines.build.crossencoder import kept_layers
+from millirank_engines.build.lists import TEACHER, Lists
+from millirank_engines.build.train import CrossTeacher, distil
+from millirank_engines.pack import pack_pairs
+
+SHORT = replace(SETTINGS, epochs=1, judged_epochs=1, judged_repeats=1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """A tiny network gains nothing from threads, and loses much where others use the processor."""
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "teacher", Tiny(task="rerank", layers=4))
+
+
+@pytest.fixture
+def work(tmp_path: Path, teacher: Path) -> Path:
+    return write_lists(tmp_path / "work", teacher)
+
+
+def test_layers_are_evenly_spaced_and_the_last_is_kept() -> None:
+    assert kept_layers(6, 3) == [1, 3, 5]
+    assert kept_layers(6, 2) == [2, 5]
+    assert kept_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+    assert kept_layers(6, 6) == list(range(6))
+    assert kept_layers(6, 1) == [5]
+
+
+@needs_torch
+def test_a_student_of_fewer_layers_starts_from_its_teachers(work: Path, teacher: Path, tmp_path: Path) -> None:
+    still = replace(SHORT, layers=2, lr=0.0, judged_lr=0.0)
+    distil(work, teacher, tmp_path / "out", still, device="cpu")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["num_hidden_layers"] == 2
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", teacher))
+    for mine, its in ((0, 1), (1, 3)):
+        name = "bert.encoder.layer.{}.attention.self.query.weight"
+        np.testing.assert_allclose(ours[name.format(mine)], theirs[name.format(its)], atol=1e-3)  # FP16
+    assert not [name for name in ours if "layer.2." in name]
+    np.testing.assert_allclose(ours["classifier.weight"], theirs["classifier.weight"], atol=1e-3)
+    with pytest.raises(EngineError, match="take at most 4"):
+        distil(work, teacher, tmp_path / "deep", replace(SHORT, layers=5), device="cpu")
+
+
+@needs_torch
+def test_a_shallow_student_becomes_an_engine_of_the_same_scores(work: Path, teacher: Path, tmp_path: Path) -> None:
+    import torch
+
+    from millirank_engines.build.crossencoder import Pairs, Shape, load, logits
+
+    manifest = json.loads((work / "manifest.json").read_text())
+    (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
+    distil(work, teacher, tmp_path / "out", replace(SHORT, layers=2), device="cpu")
+    build_engine(str(tmp_path / "out"), tmp_path / "engine", task="rerank", profiles=[Profile(2, 16)])
+    loaded = open_engine(tmp_path / "engine")
+    assert loaded.spec.layers == 2
+    rng = np.random.default_rng(2)
+    queries, products = ([rng.integers(5, 40, n) for n in sizes] for sizes in ((1, 3), (6, 2)))
+    feeds = pack_pairs(queries, products, Profile(2, 16), loaded.spec)
+    ours = loaded.engine.infer(feeds)["score"]
+    loaded.engine.close()
+    config, weights = load(tmp_path / "out", "cpu")
+    ids, mask, types = (
+        torch.from_numpy(feeds[name].astype(np.int64)) for name in ("input_ids", "attention_mask", "token_type_ids")
+    )
+    with torch.no_grad():
+        theirs = logits(weights, Shape.read(config), Pairs(ids, mask.bool(), types)).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 if loaded.manifest.precision == "fp32" else 2e-2)
+
+
+@needs_torch
+def test_a_cross_encoder_joins_the_mined_scores(work: Path, teacher: Path) -> None:
+    lists = Lists.open(work)
+    mined = lists.kind == TEACHER
+    alone = train.taught(lists, work, [CrossTeacher(teacher, 2.0)], "cpu", mined_weight=0)
+    np.testing.assert_allclose(alone.targets[mined].mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(alone.targets[mined].std(1), 2, atol=1e-4)
+    np.testing.assert_array_equal(alone.targets[~mined], lists.targets[~mined])
+    both = train.taught(lists, work, [CrossTeacher(teacher, 2.0)], "cpu")
+    np.testing.assert_allclose(both.targets, lists.targets + np.where(mined[:, None], alone.targets, 0), atol=1e-5)
+    assert len(list(work.glob("teacher-*.npy"))) == 1  # scored once
+    with pytest.raises(EngineError, match="add --teacher"):
+        train.taught(lists, work, [], "cpu", mined_weight=0)
+
+
+@needs_torch
+def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=20, mined_weight=0.0, dropout=False, layers=2, judged_epochs=0)
+    teachers = [CrossTeacher(teacher, 3.0)]
+    losses: list[float] = []
+    distil(
+        work,
+        teacher,
+        tmp_path / "out",
+        settings,
+        teachers=teachers,
+        device="cpu",
+        tell=lambda tick: losses.append(tick.loss),
+    )
+    assert np.mean(losses[-9:]) < 0.7 * np.mean(losses[:9])
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["teachers"][0]["name"] == "teacher"
+    assert "teacher" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(EngineError, match="other inputs"):
+        distil(work, teacher, tmp_path / "out", settings, teachers=[CrossTeacher(teacher)], device="cpu")
+
+
+@needs_torch
+def test_the_student_of_a_round_teaches_the_next(work: Path, teacher: Path, tmp_path: Path) -> None:
+    manifest = json.loads((work / "manifest.json").read_text())
+    (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
+    console = Console(file=StringIO())
+    for _ in range(2):  # the second time finds all done
+        _rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert [t["name"] for t in record["teachers"]] == ["round1"]
+    assert record["layers"] == 2
+    assert json.loads((work / "round1" / "training.json").read_text())["teachers"] == []
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert told.count("nothing changed, so the model in") == 2
+
+
+@needs_torch
+def test_a_teacher_that_cannot_teach_is_refused(work: Path, teacher: Path, tmp_path: Path) -> None:
+    lists = Lists.open(work)
+    with pytest.raises(EngineError, match="holds no teacher"):
+        train.taught(lists, work, [CrossTeacher(tmp_path / "none")], "cpu")
+    encoder = write_model(tmp_path / "encoder", Tiny())
+    with pytest.raises(EngineError, match="no cross-encoder"):
+        train.taught(lists, work, [CrossTeacher(encoder)], "cpu")
+    config = json.loads((teacher / "config.json").read_text())
+    shutil.copytree(teacher, tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "vocab_size": 6}))
+    with pytest.raises(EngineError, match="share the student's tokenizer"):
+        train.taught(lists, work, [CrossTeacher(tmp_path / "other")], "cpu")
+
+
+@needs_torch
+def test_memory_that_ends_names_what_to_lower(
+    work: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(train, "Trainer", full)
+    with pytest.raises(EngineError, match="fewer than 4 lists a step with --lists"):
+        distil(work, teacher, tmp_path / "out", SHORT, device="cpu")

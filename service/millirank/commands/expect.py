@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from millirank.catalog.snapshot import Snapshot
-from millirank.mining.queries import pseudo_queries
+from millirank.mining.facts import facts_of
+from millirank.mining.queries import Drawn, pseudo_queries
 from millirank.tokens import Tokenizer
 from millirank.traffic.lengths import Traffic, histograms, tells_pairs
 from millirank.traffic.records import Asked, read_traffic
@@ -49,7 +50,7 @@ def expect_traffic(folder: Path, asked: Sequence[Asked], source: Path) -> None:
 def expect_catalogue(index: Path) -> None:
     """Seals into those engines of an index that do not know what they are for what its catalogue lets expect.
 
-    That is what `millirank train` takes for queries, words of the titles, before products that are drawn from all.
+    That is what `millirank train` takes for queries, before products that are drawn from all.
     How deep queries are reranked no catalogue tells.
 
     Raises:
@@ -66,9 +67,9 @@ def _queries(index: Path) -> list[str]:
     snapshot = Snapshot.open(index, hashes=False)
     try:
         dice = np.random.default_rng(0)
-        rows = dice.permutation(len(snapshot))[:TITLES]
-        titles = [str(product["title"]) for product in snapshot.products(rows)]
+        products = snapshot.products(dice.permutation(len(snapshot))[:TITLES])
     finally:
         snapshot.close()
-    beginnings = [" ".join(title.split()[:WORDS]) for title in titles[:QUERIES]]
-    return pseudo_queries(titles, QUERIES, (), dice) or beginnings
+    titles = [str(product["title"]) for product in products]
+    drawn = pseudo_queries(titles, facts_of(products), Drawn(QUERIES), dice)
+    return [query.text for query in drawn] or [" ".join(title.split()[:WORDS]) for title in titles[:QUERIES]]

@@ -23,9 +23,9 @@ from .scales import group_of
 
 Method = Literal["max", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 BINS, LEVELS = 2048, 128  # of a histogram's first batch; steps of a magnitude in 8 bits
-COARSE = 768  # bins that entropy looks at: its search is quadratic
+COARSE = 384  # bins that entropy looks at: its search is quadratic
 SAVED = 8  # batches from one save to the next
 CUTS = 160  # that MSE tries
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from millirank_engines.base import EngineError
 
-from .commands import demo, doctor, engine, evaluate, index, loadtest, plan, search, serve, train
+from .commands import demo, doctor, engine, evaluate, index, loadtest, plan, search, segments, serve, train
 from .errors import MillirankError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("search")(search.search)
 app.command("index")(index.index)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("segments")(segments.segments)
 app.command("loadtest")(loadtest.loadtest)
 app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)

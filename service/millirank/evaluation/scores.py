@@ -1,40 +1,19 @@
 """How good an order is, by human judgments: nDCG@10 raw and judged-only, recall@100, MRR, with bootstrap intervals."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CatalogError, ConfigError
+from millirank.errors import ConfigError
 
-Judgments = Mapping[str, Mapping[str, int]]  # query -> product id -> grade, 0 (bad) to 3 (perfect)
+from .judgments import Judgments
+
 Run = Mapping[str, Sequence[str]]  # query -> product ids, best first
 
 MEASURES = ("ndcg@10", "ndcg@10 judged", "recall@100", "mrr")
 _TREC = {"ndcg@10": "ndcg_cut_10", "recall@100": "recall_100", "mrr": "recip_rank"}
-_COLUMNS = ("query", "docid", "rating")
-
-
-def read_judgments(path: Path) -> Judgments:
-    """Judgments from a CSV file with the columns query, docid and rating.
-
-    Raises:
-        CatalogError: if the file is not of that form.
-    """
-    judged: dict[str, dict[str, int]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                judged.setdefault(row["query"], {})[row["docid"]] = int(row["rating"])
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        fix = f"give a UTF-8 CSV file with the columns {','.join(_COLUMNS)} and whole ratings"
-        raise CatalogError(f"{path} holds no judgments ({type(error).__name__}: {error}): {fix}") from error
-    if not any(grade > 0 for grades in judged.values() for grade in grades.values()):
-        raise CatalogError(f"{path} rates no product above 0: there is nothing to score against, add right answers")
-    return judged
 
 
 @dataclass(frozen=True)

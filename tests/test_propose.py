@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from millirank.catalog.snapshot import Snapshot
+from millirank.commands.demands import demands_of
 from millirank.commands.engine import app
-from millirank.commands.traffic import Asked, Traffic, read_traffic
 from millirank.costs import CostTable
 from millirank.errors import ConfigError
+from millirank.traffic.lengths import Traffic
+from millirank.traffic.records import Asked, read_traffic
 from millirank_engines import EngineError, Profile
 from millirank_engines.build.demand import Demand, drawn_together, whole
 from millirank_engines.build.profiles import read_profiles, refuse_uncovered
@@ -207,7 +209,7 @@ def test_traffic_is_read(tmp_path: Path) -> None:
         ("{", "line 1"),
         ("[1]", "line 1"),
         ({"depth": 3}, "line 1"),
-        ({"query": "a", "deep": 3}, "unknown: deep.*use candidates, depth, lengths, query"),
+        ({"query": "a", "deep": 3}, "unknown: deep.*use candidates, depth, lengths, query, weight"),
         ({"query": "a", "depth": -1}, "a number is negative"),
         ({"query": "a", "lengths": [0]}, "a number is negative"),
         ("", "holds no request"),
@@ -233,8 +235,8 @@ def test_lengths_come_from_the_traffic_from_candidates_or_from_the_index(tiny_in
         Asked("a", 0, None, None),
     ]
     measured = Traffic(asked, tiny_index)
-    demands, holds = measured.of("rerank")
-    queries, longest = measured.of("embed")
+    demands, holds = demands_of(measured, "rerank")
+    queries, longest = demands_of(measured, "embed")
     measured.close()
     assert [d.lengths for d in demands[:2]] == [(9, 20), tuple(n + 1 + 3 for n in known)]
     assert len(demands[2].lengths) == 5

@@ -20,6 +20,7 @@ from typing import Any
 from .base import ArtifactRefused, EngineError, Profile
 from .baseline import misfits, readings
 from .device import Device, library_version, this_cpu
+from .drift import LengthProfile
 from .figures import Check, Latency
 from .gpu import this_gpu
 from .model import ModelSpec
@@ -49,6 +50,7 @@ class Manifest:
     format: int = FORMAT
     baseline: Mapping[str, str] = field(default_factory=dict)  # what a GPU engine is bound to; see baseline.py
     latencies: tuple[Latency, ...] = ()  # sealed by verify, to hold later versions to; empty if it never ran
+    demand: LengthProfile | None = None  # what it was calibrated and profiled for, to tell drift; None if unknown
 
     @property
     def name(self) -> str:
@@ -83,6 +85,7 @@ class Manifest:
             "verified": self.verified,
             "parity": {c.metric: {"value": c.value, "bound": c.bound, "at_least": c.at_least} for c in self.parity},
             "latencies": {str(x.profile): {"p50": x.p50, "p99": x.p99, "calls": x.calls} for x in self.latencies},
+            **({"demand": self.demand.to_json()} if self.demand else {}),
             "command": self.command,
             "created": self.created,
         }
@@ -106,6 +109,7 @@ class Manifest:
             format=data["format"],
             baseline=data["baseline"],
             latencies=tuple(Latency(parse_profile(p), **times) for p, times in data["latencies"].items()),
+            demand=LengthProfile.from_json(data["demand"]) if "demand" in data else None,
         )
 
 

@@ -33,6 +33,7 @@ class Settings:
     frontends: int = 0  # processes that speak gRPC; 0 means one process does everything
     devices: tuple[str, ...] = ("cpu",)  # one core each: cpu, cpu:NODE (a socket), or the UUID of a GPU or MIG slice
     metrics_port: int = 9464  # of /metrics; 0 means none
+    traffic_sample: Path | None = None  # a folder for a sample of what is served; None keeps nothing
     scheduler: str = "sla"  # or "count": batches by requests at fixed depth, as others do it, to compare with
 
     def __post_init__(self) -> None:
@@ -97,14 +98,14 @@ class Settings:
         return cls.from_mapping({**values, **overrides})
 
 
-_PATHS = ("index", "engines")
+_PATHS = ("index", "engines", "traffic_sample")
 _TEXTS = {"host": "a name or an address", "scheduler": f"one of {', '.join(SCHEDULERS)}"}
 _FLOATS = ("sla_ms", "reply_reserve_ms", "drain_seconds")
 
 
 def _parsed(name: str, value: Any) -> Any:  # noqa: ANN401 - checks what comes from a file
     if name in _PATHS:
-        if isinstance(value, str | Path) or (value is None and name == "engines"):
+        if isinstance(value, str | Path) or (value is None and name != "index"):
             return None if value is None else Path(value)
         raise ConfigError(f"{name} is {value!r}: give a path")
     if name in _TEXTS:

@@ -22,7 +22,7 @@ from .rerank import blend
 from .retrieve import Retriever, fuse
 from .tokens import Tokenizer
 from .transport import Transport
-from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Timings
+from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Served, Timings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,6 +91,7 @@ class Pipeline:
         self._same_queries = reranker_tokens.same_queries(encoder_tokens)
         self.limits = limits or Limits()
         self._executor, self._clock = executor, clock
+        self.sample: Callable[[Served], None] | None = None  # told what is served; set by its owner
 
     async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
         """Yields the provisional order, then the final one.
@@ -188,6 +189,8 @@ class Pipeline:
         """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
         cap = self.limits.rerank_depth
         rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
+        if self.sample is not None:
+            self.sample((query.text, len(tokens), rows))
         if not len(rows):
             return None, None
         deadline = self._before(query.deadline, self.limits.reply_reserve)

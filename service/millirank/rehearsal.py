@@ -45,6 +45,7 @@ async def rehearse(pipeline: Pipeline) -> Rehearsed:
     own, encode, outside = [], [], []
     port = server.add_insecure_port(f"{LOOPBACK}:0")
     await server.start()
+    sample, pipeline.sample = pipeline.sample, None  # a rehearsal is no traffic
     try:
         async with grpc.aio.insecure_channel(f"{LOOPBACK}:{port}") as channel:
             stub = search_pb2_grpc.SearchServiceStub(channel)
@@ -66,6 +67,7 @@ async def rehearse(pipeline: Pipeline) -> Rehearsed:
         raise Unavailable(f"a rehearsal failed ({error.details()}): see the messages before it") from error
     finally:
         await server.stop(None)
+        pipeline.sample = sample
     if not own:
         raise Unavailable(f"no rehearsal was answered within {PATIENCE:g} s: start again when the machine is less busy")
     return Rehearsed(max(LEAST_OWN, min(own)), min(encode), float(np.quantile(outside, OUTSIDE)))

@@ -18,6 +18,8 @@ from .metrics import Metrics
 from .pipeline import Limits, Pipeline
 from .retrieve import HybridRetriever
 from .tokens import Tokenizer
+from .traffic.sampler import sampler_of
+from .traffic.watch import watch_of
 from .transport import InProcess, Transport
 
 Costs = tuple[CostTable, CostTable]  # of the encoder and the reranker
@@ -94,16 +96,26 @@ class FrontSide:
         transport: the way to a core.
         snapshot: one that is open, and is its opener's to close; or the version of one that a core has checked, whose
             files are not hashed again; None means the current one.
+        metrics: of this process.
 
     Raises:
         ArtifactRefused: if a model's artifact is not as it was sealed.
         CatalogError: if the snapshot must not be loaded.
+        ConfigError: if the folder for sampled traffic cannot be used.
     """
 
-    def __init__(self, settings: Settings, transport: Transport, *, snapshot: Snapshot | int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        *,
+        snapshot: Snapshot | int | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         _refuse_missing(settings)
         folders = [settings.engine_folder / name for name in MODELS]
-        encoder, reranker = (read_manifest(folder).model for folder in folders)
+        manifests = [read_manifest(folder) for folder in folders]
+        encoder, reranker = (manifest.model for manifest in manifests)
         with ExitStack() as opened:
             if isinstance(snapshot, Snapshot):
                 self.snapshot = snapshot
@@ -112,6 +124,7 @@ class FrontSide:
                 opened.callback(self.snapshot.close)
             self.retriever = HybridRetriever(self.snapshot)
             self.encoder_tokens = Tokenizer(folders[0] / "tokenizer.json", encoder)
+            reranker_tokens = Tokenizer(folders[1] / "tokenizer.json", reranker)
             reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
             opened.callback(reader.shutdown)
             self.pipeline = Pipeline(
@@ -119,7 +132,7 @@ class FrontSide:
                 catalog=self.snapshot,
                 retriever=self.retriever,
                 encoder_tokens=self.encoder_tokens,
-                reranker_tokens=Tokenizer(folders[1] / "tokenizer.json", reranker),
+                reranker_tokens=reranker_tokens,
                 executor=reader,
                 limits=Limits(
                     settings.candidates,
@@ -127,10 +140,16 @@ class FrontSide:
                     settings.reply_reserve_ms / 1e3,
                 ),
             )
+            if settings.traffic_sample is not None:
+                watch = watch_of(manifests, (self.encoder_tokens, reranker_tokens), metrics or Metrics())
+                sampler = sampler_of(self.snapshot, reranker, settings.traffic_sample, watch)
+                opened.callback(sampler.close)
+                self.pipeline.sample = sampler.served.append
+                sampler.start()
             self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Ends the reader, then the snapshot that it reads."""
+        """Ends the reader and the sampler, then the snapshot that they read."""
         self._opened.close()
 
 
@@ -147,7 +166,7 @@ class Stack:
         back = CoreSide(settings, metrics=metrics)
         with ExitStack() as opened:
             opened.callback(back.close)
-            front = FrontSide(settings, InProcess(back.core), snapshot=back.snapshot)
+            front = FrontSide(settings, InProcess(back.core), snapshot=back.snapshot, metrics=metrics)
             opened.callback(front.close)
             self._opened = opened.pop_all()
         self.core, self.snapshot = back.core, back.snapshot

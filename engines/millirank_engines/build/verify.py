@@ -6,6 +6,7 @@ from pathlib import Path
 
 from millirank_engines.artifact import Manifest, read_manifest, seal
 from millirank_engines.base import EngineError, Profile
+from millirank_engines.drift import LengthProfile
 from millirank_engines.figures import Check, Latency
 from millirank_engines.load import open_engine
 
@@ -103,5 +104,15 @@ def reseal(path: Path, manifest: Manifest) -> None:
             move_into_place(folder, path)
     except OSError as error:
         raise EngineError(
-            f"{path} passed, but cannot be sealed ({error.strerror}): let this user write to {path.parent}, and verify"
+            f"{path} cannot be sealed anew ({error.strerror}): let this user write to {path.parent}, and try again"
         ) from error
+
+
+def seal_demand(path: Path, demand: LengthProfile) -> None:
+    """Seals an artifact anew with the lengths that it is calibrated and profiled for; what serves is untouched.
+
+    Raises:
+        ArtifactRefused: if it is not as it was sealed.
+        EngineError: if its folder cannot be replaced.
+    """
+    reseal(path, replace(read_manifest(path), demand=demand))

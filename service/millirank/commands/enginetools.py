@@ -85,7 +85,8 @@ def _show_report(report: "Report", console: Console) -> None:
 def profiles(
     *,
     traffic: Annotated[
-        Path, typer.Option("--from", help="JSON Lines: query and, if known, depth, lengths, candidates.")
+        Path,
+        typer.Option("--from", help="A sample, or JSON Lines: query and, if known, depth, lengths, candidates."),
     ],
     catalog: Annotated[Path, typer.Option(help="The folder of an index: its tokenizers and its products' lengths.")],
     task: Annotated[Task | None, typer.Option(help="For which engine. Default: both.")] = None,
@@ -99,10 +100,12 @@ def profiles(
     out: Annotated[Path | None, typer.Option(help="A profiles.toml to write; its other tasks are kept.")] = None,
 ) -> None:
     """Propose the shapes that cost the fewest padded tokens for what shoppers ask."""
+    from millirank.traffic.lengths import Traffic
+    from millirank.traffic.records import read_traffic
     from millirank_engines.build import demand
     from millirank_engines.build.propose import propose
 
-    from .traffic import Traffic, read_traffic
+    from .demands import demands_of
 
     console = Console()
     asked = read_traffic(traffic, depth)
@@ -110,7 +113,7 @@ def profiles(
     made: dict[Task, Proposal] = {}
     try:
         for name in [task] if task else TASKS:
-            demands, holds = measured.of(name)
+            demands, holds = demands_of(measured, name)
             demands = demands if split and name == "rerank" else demand.whole(demands)
             made[name] = propose(demands, buckets, holds=holds, ranges=ranges)
             _show_proposal(name, made[name], console)

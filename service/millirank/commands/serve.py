@@ -31,6 +31,9 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name
         typer.Option(help="cpu, cpu:NODE, GPU-UUID or MIG-UUID; a core for each, repeat it.  [default: cpu]"),
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Of /metrics, 0 for none.  [default: 9464]")] = None,
+    traffic_sample: Annotated[
+        Path | None, typer.Option(help="A folder for a sample of what is served.  [default: none is kept]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="sla, or count: batches by requests at fixed depth.  [default: sla]")
     ] = None,
@@ -48,6 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name
         "frontends": frontends,
         "devices": device or None,
         "metrics_port": metrics_port,
+        "traffic_sample": traffic_sample,
         "scheduler": scheduler,
     }
     overrides = {name: value for name, value in given.items() if value is not None}

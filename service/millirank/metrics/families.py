@@ -81,12 +81,20 @@ STALLS = _counter("event_loop_stalls", f"Timers that ran more than {STALL * 1e3:
 RESTARTS = _counter("process_restarts", "Times that the supervisor started a process again.", "process")
 UP = _gauge("process_up", "1 if the process runs, 0 if it has died.", "process")
 INFLIGHT = _gauge("inflight", "Queries accepted and not ended.", "process")
+DRIFT = _gauge(
+    "traffic_drift_index",
+    "Population stability index of the query, pair or depth lengths that a process serves against its engines' own.",
+    "lengths",
+    "process",
+)
+POPULATION = _gauge("traffic_population", "Queries of this day (UTC) that a process's sample is drawn from.", "process")
 
 FAMILIES = {
     family.name: family
     for family in (
         FIRST, FINAL, REQUESTS, QUEUED, ENGINE, BATCH_REQUESTS, BATCH_SEQUENCES, BATCH_TOKENS, VALID_TOKENS,
         PADDED_TOKENS, PADDING, DEPTH, DEGRADED, REFUSED, OVERRUNS, LAG, STALLS, RESTARTS, UP, INFLIGHT,
+        DRIFT, POPULATION,
     )
 }  # fmt: skip
 

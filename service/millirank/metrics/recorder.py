@@ -110,6 +110,16 @@ class Metrics:
         with self._lock:
             self._totals[_INFLIGHT, OWN] = [n]
 
+    def drifted(self, lengths: str, index: float) -> None:
+        """The sampled traffic of this process is so far from what the engines are for; query, pair or depth."""
+        with self._lock:
+            self._totals[_DRIFT, lengths, OWN] = [index]
+
+    def sampled(self, population: int) -> None:
+        """The sample of this process is drawn from so many queries of this day."""
+        with self._lock:
+            self._totals[_POPULATION, OWN] = [population]
+
     def deltas(self) -> bytes:
         """What changed since the last call, for merge in another process; empty if nothing did."""
         changed: dict[Key, Values] = {}
@@ -152,10 +162,9 @@ class Metrics:
         Call it after the last of its deltas, and before alive if its death shall be seen.
         """
         with self._lock:
-            for key in [key for key in self._totals if key[1:] == (process,)]:
-                if FAMILIES[key[0]].kind is Kind.GAUGE:
-                    del self._totals[key]
-                    self._sent.pop(key, None)
+            for key in [key for key in self._totals if _is_gauge_of(process, key)]:
+                del self._totals[key]
+                self._sent.pop(key, None)
 
     def read(self) -> dict[Key, Values]:
         """A copy of every series, as of one moment."""
@@ -183,6 +192,11 @@ def _named(key: Key, process: str) -> Key:
     return tuple(process if part == OWN else part for part in key) if OWN in key else key
 
 
+def _is_gauge_of(process: str, key: Key) -> bool:
+    family = FAMILIES[key[0]]
+    return family.kind is Kind.GAUGE and ("process", process) in zip(family.labels, key[1:], strict=True)
+
+
 def _decoded(process: str, deltas: bytes) -> dict[Key, Values]:
     """Deltas as series of this version, in the name of their sender."""
     try:
@@ -208,3 +222,4 @@ _VALID_TOKENS, _PADDED_TOKENS = f.VALID_TOKENS.name, f.PADDED_TOKENS.name
 _DEPTH, _DEGRADED, _REFUSED = f.DEPTH.name, f.DEGRADED.name, f.REFUSED.name
 _LAG, _STALLS = f.LAG.name, f.STALLS.name
 _RESTARTS, _UP, _INFLIGHT = f.RESTARTS.name, f.UP.name, f.INFLIGHT.name
+_DRIFT, _POPULATION = f.DRIFT.name, f.POPULATION.name

@@ -36,7 +36,9 @@ class FrontendRole:
         self._listener = Listener(a.settings, shared=True, metrics=self._metrics)
         await self._listener.start()
         try:
-            self._side = await asyncio.to_thread(FrontSide, a.settings, self._fleet, snapshot=a.snapshot)
+            self._side = await asyncio.to_thread(
+                FrontSide, a.settings, self._fleet, snapshot=a.snapshot, metrics=self._metrics
+            )
         except BaseException:
             await self._listener.stop()
             raise

@@ -64,7 +64,7 @@ class Dense:
         if smoothing is not None:
             weight = weight * smoothing[:, None]
             if not group.endswith(CONTEXT):
-                inverse = graph.weight(f"{group}/smoothing", 1 / smoothing)
+                inverse = graph.weight(f"{group}/smoothing", (1 / smoothing).astype(np.float32))
                 x = graph.once("Mul", f"{x}/{group}/smooth", x, inverse)
         if amax is None:
             factor = graph.weight(f"{name}.weight", weight, wide=wide)

@@ -71,7 +71,7 @@ class Graph:
         """Adds a weight (inputs, outputs) as int8 with one symmetric scale an output, and its DQ node."""
         largest = np.abs(value).max(axis=0)
         steps = np.where(largest > 0, largest, 1.0) / ((1 << (bits - 1)) - 1)
-        steps = np.maximum(steps, np.finfo(self.dtype).tiny).astype(self.dtype)
+        steps = np.maximum(steps, 6.2e-5 if self.half else 1e-30).astype(self.dtype)
         kept = np.clip(np.rint(value / steps.astype(np.float32)), -INT8_MAX, INT8_MAX).astype(np.int8)
         scale = self.constant(f"{name}/scale", steps)
         zero = self.constant(f"zero/int8/{len(steps)}", np.zeros(len(steps), np.int8))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from millirank_engines.artifact import digest, sha256_of
 from millirank_engines.base import EngineError
+from millirank_engines.build.export import export_model
+from millirank_engines.build.progress import Progress
 from millirank_engines.model import Task, Template
 
-from ..export import export_model
-from ..progress import Progress
 from . import ranges
 from .data import CalibrationData
 from .scales import WEIGHT_BITS, Scales
@@ -34,7 +34,7 @@ class Recipe:
         if self.method not in ranges.METHODS:
             raise EngineError(f"there is no calibration by {self.method}: use {', '.join(ranges.METHODS)}")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
-            raise EngineError(f"α is {self.alpha}: choose 0 (no smoothing) to 1, or none to let each layer choose")
+            raise EngineError(f"alpha is {self.alpha}: choose 0 (no smoothing) to 1, or none to let each layer choose")
         if not 0 < self.percentile <= 100:  # noqa: PLR2004 - percent
             raise EngineError(f"the percentile is {self.percentile}: choose one above 0 and up to 100, such as 99.999")
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines.base import BackendUnavailable, EngineError
+from millirank_engines.build.progress import Progress
 
-from ..progress import Progress
 from .data import CalibrationData
 from .scales import group_of
 

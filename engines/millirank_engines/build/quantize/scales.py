@@ -72,7 +72,7 @@ class Scales:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             if data["format"] != _FORMAT:
                 raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")  # noqa: TRY301
-            parts = {kind: {} for kind in ("amax", "smoothing")}
+            parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("amax", "smoothing")}
             for name, value in tensors.items():
                 kind, _, group = name.partition("/")
                 parts[kind][group] = float(value) if kind == "amax" else value

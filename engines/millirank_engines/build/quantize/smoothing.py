@@ -1,10 +1,12 @@
-"""Ranges evened out between activations and weights (SmoothQuant, Xiao et al. 2022, https://arxiv.org/abs/2211.10438).
+"""Ranges evened out between activations and weights (SmoothQuant, Xiao et al. 2022, arXiv 2211.10438).
 
-Channel j of an input is divided by s_j = max|x_j|^α / max|w_j|^(1-α), and row j of the weights multiplied with it: a few
-channels of a transformer are a hundred times as wide as the others, and one range for all would round those to nothing.
+Channel j of an input is divided by s_j = max|x_j|^alpha / max|w_j|^(1-alpha), and row j of the weights multiplied with
+it: a few channels of a transformer are a hundred times as wide as the others, and one range for all would round those
+to nothing.
 
-No one α suits all layers. On all-MiniLM-L6-v2, with only the second products of the FFNs quantized, cosine p1 against
-FP32 was 0.973 without smoothing and 0.898 at α 0.5: so each layer takes the α that changes its own output the least.
+No one alpha suits all layers. On all-MiniLM-L6-v2, with only the second products of the FFNs quantized, cosine p1
+against FP32 was 0.973 without smoothing and 0.898 at alpha 0.5: so each layer takes the alpha that changes its own
+output the least.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..progress import Progress
+from millirank_engines.build.progress import Progress
+
 from .data import CalibrationData
 from .ranges import tapped, tensors_of
 from .scales import group_of
@@ -71,7 +74,7 @@ def weights_of(onnx: Path) -> dict[str, NDArray[np.float32]]:
 def smoothed(
     inputs: Inputs, weights: Matrices, alpha: float | None, bits: int
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """What the channels of each group are divided by, and the α that this is from; groups without smoothing lack.
+    """What the channels of each group are divided by, and the alpha that this is from; groups without smoothing lack.
 
     Args:
         inputs: of inputs_of.
@@ -81,7 +84,7 @@ def smoothed(
         bits: of the weights.
 
     Returns:
-        Vectors float32 (inputs,), their geometric mean 1, and α, both by group.
+        Vectors float32 (inputs,), their geometric mean 1, and alpha, both by group.
     """
     vectors, chosen = {}, {}
     for group, widths in inputs.widths.items():

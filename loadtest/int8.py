@@ -22,13 +22,13 @@ from millirank_engines import Engine, Profile
 from millirank_engines.build.export import export_model
 from millirank_engines.build.openvino import default_profiles
 from millirank_engines.build.parity import parity_feeds, words
+from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.choice import medians
 from millirank_engines.build.quantize.data import CalibrationData, split
 from millirank_engines.build.quantize.ranges import METHODS
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.sensitivity import Deviations
-from millirank_engines.build.quantize.shipped import multiplies_int8, weight_bits
 from millirank_engines.device import this_cpu
 from millirank_engines.model import ENCODER, RERANKER, Task
 from millirank_engines.openvino import OpenVinoEngine

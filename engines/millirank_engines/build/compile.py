@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from .place import building, move_into_place, refuse_foreign
 from .profiles import Profiles
 from .progress import Progress
 from .quantize.int8 import AUTO, INT8, Int8
+from .quantize.scales import FILE
 from .quantize.trial import Trial
 from .request import LIBRARIES, Request
 from .source import open_source
@@ -191,6 +192,10 @@ def _compile(
         export_model(request.source, proxy, task=request.task, template=request.template, scales=request.int8.scales)
         trial = Trial(request, manifest, parts, reference.folder / "model.onnx", proxy / "model.onnx")
         manifest = trial.settled(cases, say)
+        if INT8 in manifest.parts:
+            gate = [asdict(figure) for figure in manifest.accuracy]
+            about = {**request.int8.scales.about, "gate": gate}
+            replace(request.int8.scales, about=about).write(folder / FILE)
     for precision in manifest.parts:
         for file in parts[precision].iterdir():
             file.rename(folder / f"{stem_of(precision, mixed=manifest.mixed)}{file.suffix}")

@@ -22,12 +22,13 @@ class Graph:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._made: set[str] = set()
 
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Adds an initializer, once however often it is asked for."""
+    def constant(self, name: str, value: NDArray[np.generic], *, exact: bool = False) -> str:
+        """Adds an initializer, once however often it is asked for; a number becomes a vector unless exact."""
         from onnx import numpy_helper
 
         if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            kept = value if exact else np.ascontiguousarray(value)  # which makes a number a vector
+            self.initializers[name] = numpy_helper.from_array(kept, name)
         return name
 
     def weight(self, name: str, value: NDArray[np.float32], *, wide: bool = False) -> str:
@@ -61,8 +62,8 @@ class Graph:
 
     def quantized(self, name: str, x: str, amax: float) -> str:
         """The activation x rounded to 255 steps between -amax and amax: a Q/DQ pair."""
-        scale = self.constant(f"{name}/scale", np.array(amax / INT8_MAX, self.dtype))
-        zero = self.constant("zero/int8", np.array(0, np.int8))
+        scale = self.constant(f"{name}/scale", np.array(amax / INT8_MAX, self.dtype), exact=True)
+        zero = self.constant("zero/int8", np.array(0, np.int8), exact=True)
         return self.once(
             "DequantizeLinear", f"{name}/dq", self.once("QuantizeLinear", f"{name}/q", x, scale, zero), scale, zero
         )

@@ -68,7 +68,11 @@ class Accuracy:
         self._retriever = HybridRetriever(self._snapshot)
         self._ids = self._snapshot.ids(range(len(self._snapshot)))
         self._judged: Judgments = {q: g for q, g in (judged or {}).items() if any(v > 0 for v in g.values())}
-        self._known = self._known_items(queries)
+        try:
+            self._known = self._known_items(queries)
+        except ConfigError:
+            self.close()
+            raise
         self._texts = (*self._known, *(query for query in self._judged if query not in self._known))
         self._lexical: dict[str, Rows] = {}
         self._orders: list[Order] | None = None

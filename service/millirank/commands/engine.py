@@ -53,7 +53,7 @@ def build(  # noqa: PLR0913 - the options of a build
     ] = None,
     calibration: Annotated[
         str | None,
-        typer.Option(help="INT8: sampled traffic, an index, random, or a file of scales. Default: what is shipped."),
+        typer.Option(help="INT8: sampled traffic, an index, random, or an artifact's scales.safetensors."),
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="INT8: an index to compare answers with FP32 on.")] = None,
     judgments: Annotated[Path | None, typer.Option(help="INT8: judged queries of that index, for nDCG@10.")] = None,
@@ -111,17 +111,19 @@ def build(  # noqa: PLR0913 - the options of a build
         def say(line: str) -> None:
             status.update(escape(line))
 
-        artifact = build_engine(
-            model,
-            out,
-            task=task.value,
-            backend=chosen,
-            precision=precision,
-            profiles=profiles_of(profiles) if profiles else None,
-            int8=int8_wished(model, task.value, chosen, precision, wish, work or out.parent / f".{out.name}.int8", say),
-            force=force,
-            progress=say,
-        )
+        kept = work or out.parent / f".{out.name}.int8"
+        with int8_wished(model, task.value, chosen, precision, wish, kept, say) as int8:
+            artifact = build_engine(
+                model,
+                out,
+                task=task.value,
+                backend=chosen,
+                precision=precision,
+                profiles=profiles_of(profiles) if profiles else None,
+                int8=int8,
+                force=force,
+                progress=say,
+            )
     manifest = artifact.manifest
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")

@@ -1,5 +1,7 @@
 """INT8 for the command line: calibration, sensitive layers, and the gate over an index."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,26 +12,25 @@ from millirank_engines import Task
 from millirank_engines.build.backend import Backend
 from millirank_engines.build.export import export_model
 from millirank_engines.build.progress import Progress
+from millirank_engines.build.quantize.bits import weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import split
 from millirank_engines.build.quantize.gate import allowances
 from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.sensitivity import Deviations, spared
-from millirank_engines.build.quantize.shipped import multiplies_int8, shipped_scales, weight_bits
 
 from .accuracy import Accuracy
 from .calibration import Texts
 
 FILE = ".safetensors"
-SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
 class Wish:
     """What the options of INT8 say."""
 
-    calibration: str | None = None  # traffic, an index, random, a file of scales, or shipped; None is shipped
+    calibration: str | None = None  # traffic, an index, random, or a file of scales
     gate: Path | None = None  # an index
     judgments: Path | None = None
     queries: int = 2000
@@ -56,22 +57,25 @@ class Wish:
         return tuple(str(word) for name, (value, usual) in given.items() if value != usual for word in (name, value))
 
 
+@contextmanager
 def int8_wished(
     model: str, task: Task, backend: Backend, precision: str | None, wish: Wish, work: Path, say: Progress
-) -> Int8 | None:
-    """As int8_of, or None where the precision is another; see there.
+) -> Iterator[Int8 | None]:
+    """As int8_of, or None where the precision is another; see there. Its index is closed at the end.
 
     Raises:
         ConfigError: if options of INT8 are given and another precision.
     """
     if precision in {INT8, AUTO}:
-        return int8_of(model, task, backend, wish, work, say)
+        with ExitStack() as opened:
+            yield int8_of(model, task, backend, wish, work, say, opened)
+        return
     if words := wish.arguments():
         raise ConfigError(f"{words[0]} is for --precision int8 or auto: leave it out, or ask for one of them")
-    return None
+    yield None
 
 
-def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, say: Progress) -> Int8:
+def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, say: Progress, opened: ExitStack) -> Int8:
     """Scales and the gate for a build; without an index to ask, the figures that came with the scales are taken.
 
     Args:
@@ -81,17 +85,21 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         wish: the options.
         work: a folder for what is found on the way; a run that was stopped goes on there.
         say: told what happens.
+        opened: closes the index.
 
     Raises:
         ConfigError: if an option does not fit the others.
         EngineError: if the model or its data do not fit.
     """
     allowed = allowances(wish.allow_loss)
-    bits = weight_bits(backend.device)
-    source = wish.calibration or SHIPPED
-    if source == SHIPPED or source.endswith(FILE):
-        scales = shipped_scales(model, bits) if source == SHIPPED else Scales.read(Path(source))
-        made = Int8(scales, allowed=allowed, arguments=wish.arguments())
+    source = wish.calibration
+    if source is None:
+        raise ConfigError(
+            "INT8 needs ranges: name sampled traffic, an index, random, or the scales.safetensors of another artifact "
+            "with --calibration"
+        )
+    if source.endswith(FILE):
+        made = Int8(Scales.read(Path(source)), allowed=allowed, arguments=wish.arguments())
         if wish.gate is None:
             return made
         texts = Texts(str(wish.gate), _tokenizer(model, task, work, say), index=wish.gate, count=wish.count, seed=1)
@@ -103,7 +111,7 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         used, held = split(texts.data())
         say(f"calibrating on {used}")
         calibrator = Calibrator(model, task=task, data=used, work=work, progress=say)
-        recipe = Recipe(wish.method, wish.alpha, weight_bits=bits)  # type: ignore[arg-type]  # it refuses others
+        recipe = Recipe(wish.method, wish.alpha, weight_bits=weight_bits(backend.device))  # type: ignore[arg-type]  # it refuses others
         measure = Deviations(model, task=task, held=held, work=calibrator.work)
         scales = spared(calibrator.scales(recipe), measure, say)
         made = Int8(scales, allowed=allowed, arguments=wish.arguments())
@@ -116,17 +124,8 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         queries=wish.queries,
         depth=wish.depth,
     )
+    opened.callback(judge.close)
     return replace(made, judge=judge)
-
-
-def default_int8(model: str, backend: Backend) -> Int8 | None:
-    """What the default engines take: the shipped scales, chosen by the clock on two shapes; None if they cannot pay.
-
-    Nothing is compiled where a processor cannot multiply INT8 faster than FP32 anyway.
-    """
-    if not multiplies_int8(backend.device):
-        return None
-    return Int8(shipped_scales(model, weight_bits(backend.device)), hurried=True)
 
 
 def _tokenizer(model: str, task: Task, work: Path, say: Progress) -> Tokenizer:

@@ -57,9 +57,3 @@ def medians(
             engines[name].infer(feeds[profile])
             taken[profile, name].append((clock() - begin) * 1e3)
     return {profile: {name: statistics.median(taken[profile, name]) for name in engines} for profile in sorted(feeds)}
-
-
-def quick(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
-    """Two profiles that tell whether INT8 pays on a machine at all: a small one and a large one."""
-    ordered = sorted(profiles, key=lambda profile: (profile.tokens, profile))
-    return tuple(dict.fromkeys((ordered[0], ordered[len(ordered) * 3 // 4])))

@@ -25,7 +25,6 @@ class Int8:
     scales: Scales
     judge: Judge | None = None  # None takes the figures that were sealed with the scales
     allowed: Mapping[str, float] = field(default_factory=dict)  # losses by figure, beyond the limits
-    hurried: bool = False  # whether auto measures two profiles alone and takes one precision for all
     arguments: tuple[str, ...] = ()  # of `millirank engine build`, that ask for the same
     clock: Callable[[], float] = time.perf_counter  # seconds
 
@@ -37,7 +36,6 @@ class Int8:
             "smoothing": vectors,
             "weight_bits": self.scales.weight_bits,
             "allowed": dict(self.allowed),
-            "hurried": self.hurried,
         }
 
     def refuse_other(self, model: ModelSpec) -> None:
@@ -62,7 +60,6 @@ class Int8:
         figures = self.scales.about.get("gate")
         if not figures:
             raise EngineError(
-                "these scales never passed the gate: name an index to hold them to with --gate, such as one that "
-                "`millirank index` made"
+                "these scales never passed the gate: name an index, such as `millirank index` makes, with --gate"
             )
         return tuple(Figure(**figure) for figure in figures)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 
 WEIGHT_BITS = 8
+FILE = "scales.safetensors"  # in an artifact
 _FORMAT = "1"
 
 
@@ -79,5 +80,6 @@ class Scales:
             return cls(parts["amax"], parts["smoothing"], int(data["weight_bits"]), json.loads(data["about"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise EngineError(
-                f"{path} holds no scales ({error}): make them with `millirank engine calibrate`"
+                f"{path} holds no scales ({error}): name the {FILE} of an INT8 artifact, or what to calibrate on, with "
+                "--calibration"
             ) from error

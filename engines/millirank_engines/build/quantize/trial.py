@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millirank_engines.artifact import Manifest
-from millirank_engines.base import Engine, EngineError, Profile
+from millirank_engines.base import Engine, EngineError
 from millirank_engines.build.parity import Case, arithmetic, parity
 from millirank_engines.build.progress import Progress
 from millirank_engines.figures import Choice, Figure
 from millirank_engines.load import start_engine
 
-from .choice import chosen, medians, quick
+from .choice import chosen, medians
 from .gate import held_to, refuse_losses
 from .int8 import AUTO, INT8
 
@@ -95,27 +95,17 @@ class Trial:
         """Measured on what serves, small shapes with their static models."""
         int8 = self.request.int8
         assert int8 is not None  # noqa: S101 - there is no trial without
-        profiles: tuple[Profile, ...] = self.manifest.profiles
-        asked = quick(profiles) if int8.hurried else profiles
-        feeds = {case.profile: case.feeds for case in cases if case.profile in asked}
-        together = int8.hurried or self.request.task == "rerank"
-        with self._running(base, asked) as first, self._running(INT8, asked) as second:
+        feeds = {case.profile: case.feeds for case in cases}
+        with self._running(base) as first, self._running(INT8) as second:
             assert first is not None  # noqa: S101 - _unfit has run one
             assert second is not None  # noqa: S101 - as above
             times = medians({base: first, INT8: second}, feeds, int8.clock)
-        choices = chosen(times, base, INT8, together=together)
-        if not int8.hurried:
-            return choices
-        one = choices[0].precision
-        known = {choice.profile: choice.times for choice in choices}
-        return tuple(Choice(profile, one, known.get(profile, {})) for profile in profiles)
+        return chosen(times, base, INT8, together=self.request.task == "rerank")
 
     @contextmanager
-    def _running(
-        self, precision: str, profiles: Sequence[Profile] = (), *, static: bool = True
-    ) -> Iterator[Engine | None]:
-        """What was compiled at a precision, with some or all profiles; None where it cannot run."""
-        manifest = replace(self.manifest, precision=precision, profiles=tuple(profiles) or self.manifest.profiles)
+    def _running(self, precision: str, *, static: bool = True) -> Iterator[Engine | None]:
+        """What was compiled at a precision; None where it cannot run."""
+        manifest = replace(self.manifest, precision=precision)
         backend = self.request.backend
         on_cpu = manifest.device.kind == "cpu"
         folder = self.parts[precision]
@@ -125,8 +115,3 @@ class Trial:
         finally:
             if engine is not None:
                 engine.close()
-
-
-def figures_json(figures: Sequence[Figure]) -> list[dict[str, object]]:
-    """Figures as plain data, to be kept with scales."""
-    return [asdict(figure) for figure in figures]

@@ -14,7 +14,7 @@ LIMITS: dict[str, float] = {
     "ndcg@10": 0.003,
     COSINE: 0.01,  # of embeddings with FP32's: at least 0.99
     "recall@100": 0.3,  # percent of known items among the first 100 of dense retrieval
-    "kendall_tau": 0.05,  # of a query's pairs, in FP32's order: at least 0.95
+    "kendall_tau": 0.1,  # of a query's pairs, in FP32's order: at least 0.9
 }
 Judge = Callable[[Engine, Engine, Progress], Sequence[Figure]]  # of the FP32 engine, and of the one with INT8
 

@@ -57,6 +57,8 @@ def everything(metrics: Metrics) -> None:
     metrics.restarted("core-0")
     metrics.alive("core-0", up=True)
     metrics.inflight(3)
+    metrics.drifted("query", 0.125)
+    metrics.sampled(640)
 
 
 def test_every_instrument_is_read_as_it_was_recorded() -> None:
@@ -88,6 +90,8 @@ def test_every_instrument_is_read_as_it_was_recorded() -> None:
     assert page("process_restarts_total", process="core-0") == 1
     assert page("process_up", process="core-0") == 1
     assert page("inflight", process="frontend-0") == 3
+    assert page("traffic_drift_index", lengths="query", process="frontend-0") == 0.125
+    assert page("traffic_population", process="frontend-0") == 640
     assert {f"{n}_total" if f.type == "counter" else n for n, f in page.families.items()} == set(FAMILIES)
 
 

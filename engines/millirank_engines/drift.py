@@ -27,7 +27,7 @@ LEAST = 300  # requests
 EDGES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 128, 192, 256, 512)
 CATALOGUE = "catalogue"  # the source of what was counted in a catalogue's own text, before there was any traffic
 EMPTY = 0.5  # requests that each bucket is given on both sides: one that is empty on one side is not infinitely far
-_NAMES = (*map(str, EDGES), "more")  # of the buckets: the most that each holds
+BUCKETS = (*map(str, EDGES), "more")  # their names: the most that each holds
 
 Shares = tuple[float, ...]  # of each bucket: the first holds up to EDGES[0], the last more than EDGES[-1]; sums to 1
 
@@ -45,7 +45,7 @@ class LengthProfile:
         """Plain data, a few hundred bytes of it."""
         data: dict[str, Any] = {"source": self.source, "requests": self.requests}
         for name, shares in (("lengths", self.lengths), ("depths", self.depths)):
-            named = zip(_NAMES, shares, strict=bool(shares))
+            named = zip(BUCKETS, shares, strict=bool(shares))
             data[name] = {bucket: round(share, 6) for bucket, share in named if share}
         return data
 
@@ -57,15 +57,15 @@ class LengthProfile:
             EngineError: if it is of another version's buckets.
         """
         for name in ("lengths", "depths"):
-            if unknown := sorted(data[name].keys() - set(_NAMES)):
+            if unknown := sorted(data[name].keys() - set(BUCKETS)):
                 raise EngineError(
                     f"its {name} are counted in buckets of another version ({', '.join(unknown)}): build it anew"
                 )
         lengths, depths = (
-            tuple(float(data[name].get(bucket, 0.0)) for bucket in _NAMES) if data[name] else ()
+            tuple(float(data[name].get(bucket, 0.0)) for bucket in BUCKETS) if data[name] else ()
             for name in ("lengths", "depths")
         )
-        return cls(str(data["source"]), int(data["requests"]), lengths or (0.0,) * len(_NAMES), depths)
+        return cls(str(data["source"]), int(data["requests"]), lengths or (0.0,) * len(BUCKETS), depths)
 
 
 def length_profile(
@@ -88,10 +88,10 @@ def length_profile(
     Raises:
         EngineError: if there is no request.
     """
-    by_length, by_depth, counted = np.zeros(len(_NAMES)), np.zeros(len(_NAMES)), 0
+    by_length, by_depth, counted = np.zeros(len(BUCKETS)), np.zeros(len(BUCKETS)), 0
     for place, tokens in enumerate(requests):
         weight = 1.0 if weights is None else weights[place]
-        by_length += weight * np.bincount(np.searchsorted(EDGES, tokens), minlength=len(_NAMES))
+        by_length += weight * np.bincount(np.searchsorted(EDGES, tokens), minlength=len(BUCKETS))
         by_depth[np.searchsorted(EDGES, len(tokens))] += weight
         counted += 1
     if not counted:

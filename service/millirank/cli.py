@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from millirank_engines.base import EngineError
 
-from .commands import demo, doctor, engine, evaluate, index, loadtest, plan, search, segments, serve, train
+from .commands import demo, doctor, engine, evaluate, index, loadtest, plan, search, segments, serve, traffic, train
 from .errors import MillirankError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("loadtest")(loadtest.loadtest)
 app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 app.add_typer(engine.app, name="engine")
+app.add_typer(traffic.app, name="traffic")
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback

@@ -15,6 +15,7 @@ from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools, tables
 from .enginebench import bench
+from .expect import expect_traffic, read_for
 
 app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
@@ -84,6 +85,9 @@ def build(  # noqa: PLR0913 - the options of a build
     graph: Annotated[
         str | None, typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv, or plain.")
     ] = None,
+    traffic: Annotated[
+        Path | None, typer.Option("--from", help="Traffic that it is for: later traffic is compared with it.")
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="TensorRT: a baseline.toml of your own, which names what belongs together.")
     ] = None,
@@ -104,6 +108,7 @@ def build(  # noqa: PLR0913 - the options of a build
         "baseline": baseline,
     }
     console = Console()
+    asked = read_for(task.value, traffic) if traffic is not None else []
     chosen = backend_of(backend, {name: value for name, value in given.items() if value is not None})
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     with console.status("") as status:
@@ -124,6 +129,8 @@ def build(  # noqa: PLR0913 - the options of a build
                 force=force,
                 progress=say,
             )
+    if traffic is not None:
+        expect_traffic(out, asked, traffic)
     manifest = artifact.manifest
     what = f"{manifest.name}, {manifest.backend}/{manifest.precision}, {len(manifest.profiles)} profiles"
     console.print(f"{out} is up to date, nothing was built: {what}" if artifact.reused else f"built {out}: {what}")
@@ -201,6 +208,10 @@ def _facts(manifest: Manifest) -> Table:
     table.add_row("device", f"{device.name} ({device.machine}): {' '.join(device.features)}")
     if manifest.baseline:
         table.add_row("baseline", ", ".join(f"{name} {value}" for name, value in manifest.baseline.items()))
+    if manifest.demand:
+        table.add_row(
+            "is for", f"{escape(manifest.demand.source)}: the lengths of {manifest.demand.requests:,} requests"
+        )
     table.add_row("verified", "yes" if manifest.verified else "no: `millirank engine verify` it where it is to run")
     table.add_row("inputs", "\n".join(f"{name} {sha[:16]}" for name, sha in manifest.inputs.items()))
     table.add_row("created", manifest.created)

@@ -23,6 +23,8 @@ from millirank_engines import LoadedEngine, open_engine
 from millirank_engines import Task as ModelTask
 from millirank_engines.model import ENCODER, RERANKER
 
+from .expect import expect_catalogue
+
 NAMED = 10  # bad rows shown
 
 
@@ -69,6 +71,7 @@ def index(
     finally:
         encoding.engine.close()
     summarize(report, out, console)
+    expect_catalogue(out)
 
 
 def engine(path: Path, source: str | None, default: str, task: ModelTask, console: Console) -> LoadedEngine:

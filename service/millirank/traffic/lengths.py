@@ -24,6 +24,11 @@ def query_lengths(asked: Sequence[Asked], tokenizer: Tokenizer) -> NDArray[np.in
     return np.array([len(ids) for ids in tokenizer.queries([a.query for a in asked])], np.int64)
 
 
+def tells_pairs(asked: Sequence[Asked]) -> bool:
+    """Whether any request tells the lengths of its pairs."""
+    return any(a.lengths is not None for a in asked)
+
+
 def histograms(asked: Sequence[Asked], tokenizer: Tokenizer, *, source: str) -> LengthProfile:
     """The lengths of what comes to one engine, as far as the traffic itself tells them.
 

@@ -130,7 +130,7 @@ def test_a_killed_build_leaves_the_old_artifact(source: Path, built: Path) -> No
         ({"backend": "abacus"}, BackendUnavailable, "--backend openvino, tensorrt or tensorrt-rtx"),
         ({"level": 5}, EngineError, "--level is for TensorRT: leave it out, or build with --backend tensorrt"),
         ({"profiles": "none.toml"}, EngineError, "give a profiles.toml to --profiles"),
-        ({"precision": "int4"}, EngineError, "choose bf16, fp16, fp32 with --precision"),
+        ({"precision": "int4"}, EngineError, "choose auto, bf16, fp16, fp32, int8 with --precision"),
         ({"profiles": "1x8,8"}, EngineError, "'8' is no profile"),
         ({"profiles": "1x999"}, EngineError, "leave out 1x999"),
         ({"model": os.devnull}, EngineError, os.devnull),

@@ -15,7 +15,7 @@ from .base import (
     cheapest_profile,
 )
 from .fake import FakeEngine
-from .figures import Check
+from .figures import Check, Choice, Figure
 from .load import LoadedEngine, open_engine
 from .model import ModelSpec, Task, Template
 from .pack import pack_pairs, pack_sequences, pair_length
@@ -24,11 +24,13 @@ __all__ = [
     "ArtifactRefused",
     "BackendUnavailable",
     "Check",
+    "Choice",
     "DeviceLost",
     "Engine",
     "EngineError",
     "EngineFailed",
     "FakeEngine",
+    "Figure",
     "LoadedEngine",
     "Manifest",
     "ModelSpec",

@@ -13,7 +13,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .base import ArtifactRefused, EngineError, Profile
 from .baseline import misfits, readings
 from .device import Device, library_version, this_cpu
 from .drift import LengthProfile
-from .figures import Check, Latency
+from .figures import Check, Choice, Figure, Latency
 from .gpu import this_gpu
 from .model import ModelSpec
 from .trtmodule import BACKENDS, trt_module
@@ -31,6 +31,11 @@ MANIFEST, SEAL = "manifest.json", "SEAL"
 PLAN = "model.plan"  # of TensorRT
 
 
+def stem_of(precision: str, *, mixed: bool) -> str:
+    """What the file of one precision is called, without its ending: model, or its precision where there are several."""
+    return precision if mixed else "model"
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What an artifact is and what it was made of."""
@@ -38,7 +43,7 @@ class Manifest:
     key: str  # sha256 of everything that the build depends on
     model: ModelSpec
     backend: str
-    precision: str  # fp32, fp16 or bf16
+    precision: str  # fp32, fp16, bf16 or int8; joined by + where profiles differ, as choices says
     profiles: tuple[Profile, ...]  # the buckets that serve
     files: Mapping[str, tuple[int, str]]  # name: (bytes, sha256)
     inputs: Mapping[str, str]  # source file: sha256
@@ -50,12 +55,30 @@ class Manifest:
     format: int = FORMAT
     baseline: Mapping[str, str] = field(default_factory=dict)  # what a GPU engine is bound to; see baseline.py
     latencies: tuple[Latency, ...] = ()  # sealed by verify, to hold later versions to; empty if it never ran
+    accuracy: tuple[Figure, ...] = ()  # of INT8 beside FP32, as its gate measured it
+    quantization: Mapping[str, Any] = field(default_factory=dict)  # how INT8 was made: recipe, data, layers
+    choices: tuple[Choice, ...] = ()  # of a precision for each profile, by times on the machine that built it
     demand: LengthProfile | None = None  # what it was calibrated and profiled for, to tell drift; None if unknown
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def parts(self) -> dict[str, tuple[Profile, ...]]:
+        """The profiles of every precision; one precision has them all unless they were chosen one by one."""
+        if not self.mixed:
+            return {self.precision: self.profiles}
+        return {
+            precision: tuple(choice.profile for choice in self.choices if choice.precision == precision)
+            for precision in self.precision.split("+")
+        }
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its profiles run at different precisions."""
+        return "+" in self.precision
 
     @property
     def verified(self) -> bool:
@@ -85,6 +108,9 @@ class Manifest:
             "verified": self.verified,
             "parity": {c.metric: {"value": c.value, "bound": c.bound, "at_least": c.at_least} for c in self.parity},
             "latencies": {str(x.profile): {"p50": x.p50, "p99": x.p99, "calls": x.calls} for x in self.latencies},
+            **({"accuracy": [asdict(figure) for figure in self.accuracy]} if self.accuracy else {}),
+            **({"quantization": dict(self.quantization)} if self.quantization else {}),
+            **({"choices": [{**asdict(c), "profile": str(c.profile)} for c in self.choices]} if self.choices else {}),
             **({"demand": self.demand.to_json()} if self.demand else {}),
             "command": self.command,
             "created": self.created,
@@ -109,6 +135,11 @@ class Manifest:
             format=data["format"],
             baseline=data["baseline"],
             latencies=tuple(Latency(parse_profile(p), **times) for p, times in data["latencies"].items()),
+            accuracy=tuple(Figure(**figure) for figure in data.get("accuracy", ())),
+            quantization=data.get("quantization", {}),
+            choices=tuple(
+                Choice(**{**choice, "profile": parse_profile(choice["profile"])}) for choice in data.get("choices", ())
+            ),
             demand=LengthProfile.from_json(data["demand"]) if "demand" in data else None,
         )
 
@@ -138,7 +169,7 @@ def digest(data: Mapping[str, Any]) -> str:
 
 def files_of(folder: Path) -> dict[str, tuple[int, str]]:
     """Name, size and sha256 of every file of a folder, for a manifest."""
-    return {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir())}
+    return {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir()) if p.is_file()}
 
 
 def seal(folder: Path, manifest: Manifest) -> None:

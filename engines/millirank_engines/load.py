@@ -1,11 +1,13 @@
 """From a sealed artifact to an engine that runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .artifact import PLAN, Manifest, read_manifest, refuse_misfit, refuse_unverified
+from .artifact import Manifest, read_manifest, refuse_misfit, refuse_unverified, stem_of
 from .base import BackendUnavailable, Engine
+from .mixed import MixedEngine
 from .model import ModelSpec
 
 
@@ -27,31 +29,32 @@ class _Options:
     background: bool
     deferred: bool
     graphs: bool
+    static: bool
 
 
-def _openvino(path: Path, manifest: Manifest, options: _Options) -> Engine:
+def _openvino(file: Path, manifest: Manifest, options: _Options) -> Engine:
     try:
         from .openvino import STATIC_TOKENS, OpenVinoEngine
     except ImportError as error:
         raise BackendUnavailable("openvino", "pip install openvino") from error
     return OpenVinoEngine(
-        path / "model.xml",
+        file.with_suffix(".xml"),
         manifest.profiles,
         manifest.precision,
         threads=options.threads,
-        static_tokens=STATIC_TOKENS[manifest.model.task],
+        static_tokens=STATIC_TOKENS[manifest.model.task] if options.static else 0,
         background=options.background,
         deferred=options.deferred,
     )
 
 
-def _tensorrt(path: Path, manifest: Manifest, options: _Options) -> Engine:
+def _tensorrt(file: Path, manifest: Manifest, options: _Options) -> Engine:
     from .cuda import open_cuda
     from .tensorrt import TensorRtEngine
     from .trtmodule import trt_logger, trt_module
 
     return TensorRtEngine(
-        path / PLAN,
+        file.with_suffix(".plan"),
         manifest.profiles,
         manifest.precision,
         trt=trt_module(manifest.backend),
@@ -78,9 +81,22 @@ def start_engine(
     background: bool = False,
     deferred: bool = False,
     graphs: bool = True,
+    static: bool = True,
 ) -> Engine:
-    """Starts what lies in a folder, sealed or not yet: for builds, which compare before they seal; see open_engine."""
-    return _FACTORIES[manifest.backend](path, manifest, _Options(threads, background, deferred, graphs))
+    """Starts what lies in a folder, sealed or not yet: for builds, which compare before they seal; see open_engine.
+
+    static says whether small shapes get models of their own on a CPU; without, they compute the same.
+    """
+    options = _Options(threads, background, deferred, graphs, static)
+    engines: dict[str, Engine] = {}
+    with ExitStack() as opened:  # closed here only if a later one fails
+        for precision, profiles in manifest.parts.items():
+            part = replace(manifest, precision=precision, profiles=profiles)
+            file = path / stem_of(precision, mixed=manifest.mixed)
+            engines[precision] = _FACTORIES[manifest.backend](file, part, options)
+            opened.callback(engines[precision].close)
+        opened.pop_all()
+    return MixedEngine(engines) if manifest.mixed else engines[manifest.precision]
 
 
 def open_engine(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 STATIC_TOKENS = {"embed": 32, "rerank": 128}  # padded tokens up to which a shape gets a static model, by task
 log = logging.getLogger(__name__)
 HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16"}  # what is computed in; fp16 says how weights are stored
+INT8 = "int8"  # products between Q/DQ nodes, and what default_precision says for the rest
 
 
 def default_precision() -> str:
@@ -71,7 +72,7 @@ class OpenVinoEngine:
         Args:
             model: an OpenVINO IR (model.xml, its weights beside it) or an ONNX file.
             profiles: the shapes that infer will take.
-            precision: fp32, fp16 (weights stored so, computed in fp32) or bf16.
+            precision: fp32, fp16 (weights stored so, computed in fp32), bf16, or int8 for a model with Q/DQ nodes.
             threads: for one inference; all cores of this process by default.
             static_tokens: profiles of at most so many padded tokens get a static model of their own.
             background: whether its threads let every other go first, once `device.background_now` is called.
@@ -84,12 +85,13 @@ class OpenVinoEngine:
         """
         self.name = f"openvino/{precision}"
         self.profiles = tuple(sorted(profiles))
-        if precision not in HINTS:
-            raise EngineError(f"precision {precision!r} is none of {', '.join(HINTS)}")
+        hint = default_precision() if precision == INT8 else precision
+        if hint not in HINTS:
+            raise EngineError(f"precision {precision!r} is none of {', '.join((*HINTS, INT8))}")
         if precision == "bf16" and not this_cpu().has_bf16:
             raise EngineError("this processor has no bf16 instructions: build with `--precision fp32`")
         self._settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": HINTS[hint],
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or cores()),

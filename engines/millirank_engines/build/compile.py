@@ -1,22 +1,20 @@
 """From a model to a sealed artifact: export, compile, hold to the reference, seal, move into place."""
 
-import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from millirank_engines.artifact import (
-    FORMAT,
     MANIFEST,
     Manifest,
-    digest,
     files_of,
     read_manifest,
     seal,
     sha256_of,
+    stem_of,
 )
 from millirank_engines.base import ArtifactRefused, EngineError, Profile
 from millirank_engines.device import library_version
@@ -29,12 +27,17 @@ from .parity import PARITY, Case, arithmetic, parity, parity_feeds, reference_ca
 from .place import building, move_into_place, refuse_foreign
 from .profiles import Profiles
 from .progress import Progress
+from .quantize.int8 import AUTO, INT8, Int8
+from .quantize.scales import FILE
+from .quantize.trial import Trial
+from .request import LIBRARIES, Request
 from .source import open_source
 from .timing import latencies
 
-LIBRARIES = ("millirank", "numpy", "onnx", "tokenizers")  # whose versions every artifact depends on
-RECIPE = ("compile.py", "export.py", "graph.py", "nodes.py", "parity.py", "source.py", "tensors.py")  # and the code
 SECONDS = 2.0  # of timing on a GPU, for later versions to be held to
+
+
+Described = Callable[[ModelSpec, tuple[Profile, ...]], Manifest]  # all but what is found in the build
 
 
 class ParityFailed(EngineError):
@@ -55,47 +58,7 @@ class Artifact:
     reused: bool  # an artifact with the same key was there, so nothing was built
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What is asked for."""
-
-    source: str
-    task: Task
-    backend: Backend
-    precision: str
-    profiles: Profiles | None  # None means the default ones
-    written: str  # how --profiles wrote them
-    template: Template | None  # None means the model's own
-
-    def key(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
-        """The hash of everything that the result depends on."""
-        backend, here = self.backend, Path(__file__)
-        exact = {name: version for name, version in versions.items() if name not in backend.versions}
-        return digest(
-            {
-                "format": FORMAT,
-                "inputs": inputs,
-                "versions": exact,  # those of a GPU are in its baseline
-                "device": {name: value for name, value in backend.device.to_json().items() if name != "name"},
-                "baseline": dict(backend.baseline),
-                "recipe": {name: sha256_of(here.with_name(name)) for name in RECIPE + backend.recipe},
-                "task": self.task,
-                "backend": backend.name,
-                "options": dict(backend.options()),
-                "precision": self.precision,
-                "profiles": self.profiles.to_json() if self.profiles else None,
-                "template": asdict(self.template) if self.template else None,
-            }
-        )
-
-    def command(self) -> str:
-        """The command line that asks for it, without --out."""
-        parts = ["--model", self.source, "--task", self.task, "--backend", self.backend.name]
-        parts += ["--precision", self.precision, *(["--profiles", self.written] if self.written else [])]
-        return shlex.join(["millirank", "engine", "build", *parts, *self.backend.arguments()])
-
-
-def build_engine(
+def build_engine(  # noqa: PLR0913 - the options of a build
     source: str,
     out: Path,
     *,
@@ -104,6 +67,7 @@ def build_engine(
     precision: str | None = None,
     profiles: Profiles | Sequence[Profile] | Path | None = None,
     template: Template | None = None,
+    int8: Int8 | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Artifact:
@@ -114,16 +78,19 @@ def build_engine(
         out: the artifact's folder.
         task: embed or rerank.
         backend: openvino, tensorrt or tensorrt-rtx, or one with options.
-        precision: fp32, fp16 or bf16; what suits the backend here by default.
+        precision: fp32, fp16, bf16, int8 or auto; what suits the backend here by default. auto builds the default and
+            int8, and keeps for each profile what is faster here and within the gate.
         profiles: what serves, and what a plan is optimized for, or a profiles.toml; by default what the model's
             template needs.
         template: of product and query texts; the model's own by default.
+        int8: scales and gate of int8 and auto, which need them.
         force: build even if nothing changed.
         progress: told what happens, a line each.
 
     Raises:
         BackendUnavailable: if the backend cannot build here.
         EngineError: if the model, a profile, this machine or the place does not fit.
+        GateFailed: if it is to be int8, and that loses more than it may.
         ParityFailed: if the engine is outside its tolerance.
     """
     say = progress or (lambda _: None)
@@ -133,7 +100,10 @@ def build_engine(
         choice = ", ".join(sorted(backend.precisions))
         raise EngineError(f"{backend.name} has no precision {precision!r}: choose {choice} with --precision")
     asked, written = profiles_asked(profiles, task)
-    request = _Request(source, task, backend, precision, asked, written, template)
+    quantized = precision in {INT8, AUTO}
+    if quantized and int8 is None:
+        raise EngineError(f"precision {precision} needs scales: name what to calibrate on with --calibration")
+    request = Request(source, task, backend, precision, asked, written, template, int8 if quantized else None)
     refuse_foreign(out, MANIFEST)
     inputs = {name: sha256_of(path) for name, path in open_source(source).files().items()}
     versions = {name: library_version(name) for name in LIBRARIES + backend.libraries} | dict(backend.versions)
@@ -141,15 +111,15 @@ def build_engine(
     if not force and (same := _same(out, key)):
         say(f"{out} is up to date: nothing to do")
         return Artifact(out, same, reused=True)
-    with building(out) as folder:
-        model, buckets, cases, evaluated = _compile(request, folder, out, say)
-        manifest = Manifest(
+
+    def described(model: ModelSpec, buckets: tuple[Profile, ...]) -> Manifest:
+        return Manifest(
             key=key,
             model=model,
             backend=backend.name,
             precision=precision,
             profiles=buckets,
-            files=files_of(folder),
+            files={},
             inputs=inputs,
             versions=versions,
             device=backend.device,
@@ -158,6 +128,11 @@ def build_engine(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             baseline=backend.baseline,
         )
+
+    with building(out) as folder:
+        with TemporaryDirectory(dir=folder) as temporary:
+            manifest, cases, evaluated = _compile(request, folder, Path(temporary), out, described, say)
+        manifest = replace(manifest, files=files_of(folder))
         manifest = _compared(backend, folder, manifest, cases, evaluated, say)
         say("sealing")
         seal(folder, manifest)
@@ -187,36 +162,61 @@ def _same(out: Path, key: str) -> Manifest | None:
 
 
 def _compile(
-    request: _Request, folder: Path, out: Path, say: Progress
-) -> tuple[ModelSpec, tuple[Profile, ...], list[Case], Check]:
+    request: Request, folder: Path, temporary: Path, out: Path, described: Described, say: Progress
+) -> tuple[Manifest, list[Case], Check]:
     """Fills the folder with what the engine needs, and with the reference that it is held to."""
     backend = request.backend
-    with TemporaryDirectory(dir=folder) as temporary:
-        say(f"exporting {request.source}")
-        reference = export_model(request.source, Path(temporary) / "fp32", task=request.task, template=request.template)
-        model = reference.spec
-        profiles = backend.profiles(model, request.profiles)
-        if too_long := [str(p) for p in profiles.buckets if p.length > model.max_length]:
-            raise EngineError(f"{model.name} takes {model.max_length} tokens: leave out {', '.join(too_long)}")
-        source = _exported(request, reference, Path(temporary) / "own")
-        say(f"compiling {len(profiles.buckets)} profiles for {backend.name}/{request.precision}")
-        backend.compile(source / "model.onnx", folder, profiles, out, say)
-        tokenizer = folder / "tokenizer.json"
-        shutil.copyfile(reference.folder / "tokenizer.json", tokenizer)
-        say("computing the FP32 reference")
-        feeds = parity_feeds(model, words(tokenizer, model), profiles.buckets)
-        cases, evaluated = reference_cases(reference.folder / "model.onnx", feeds, request.task)
+    say(f"exporting {request.source}")
+    reference = export_model(request.source, temporary / "fp32", task=request.task, template=request.template)
+    model = reference.spec
+    profiles = backend.profiles(model, request.profiles)
+    if too_long := [str(p) for p in profiles.buckets if p.length > model.max_length]:
+        raise EngineError(f"{model.name} takes {model.max_length} tokens: leave out {', '.join(too_long)}")
+    if request.int8:
+        request.int8.refuse_other(model)
+    manifest = described(model, profiles.buckets)
+    parts: dict[str, Path] = {}
+    for precision in request.precisions:
+        source = _exported(request, precision, reference, temporary / "own")
+        say(f"compiling {len(profiles.buckets)} profiles for {backend.name}/{precision}")
+        parts[precision] = temporary / f"engine-{precision}"
+        parts[precision].mkdir()
+        backend.compile(source / "model.onnx", parts[precision], profiles, out, say)
+    shutil.copyfile(reference.folder / "tokenizer.json", folder / "tokenizer.json")
+    say("computing the FP32 reference")
+    feeds = parity_feeds(model, words(folder / "tokenizer.json", model), profiles.buckets)
+    cases, evaluated = reference_cases(reference.folder / "model.onnx", feeds, request.task)
     write_cases(folder / PARITY, cases)
-    return model, profiles.buckets, cases, evaluated
+    if request.int8:
+        proxy = temporary / "proxy"  # the same Q/DQ graph in FP32, for OpenVINO, where the engine itself cannot run
+        export_model(request.source, proxy, task=request.task, template=request.template, scales=request.int8.scales)
+        trial = Trial(request, manifest, parts, reference.folder / "model.onnx", proxy / "model.onnx")
+        manifest = trial.settled(cases, say)
+        if INT8 in manifest.parts:
+            gate = [asdict(figure) for figure in manifest.accuracy]
+            about = {**request.int8.scales.about, "gate": gate}
+            replace(request.int8.scales, about=about).write(folder / FILE)
+    for precision in manifest.parts:
+        for file in parts[precision].iterdir():
+            file.rename(folder / f"{stem_of(precision, mixed=manifest.mixed)}{file.suffix}")
+    return manifest, cases, evaluated
 
 
-def _exported(request: _Request, reference: Export, out: Path) -> Path:
-    """The folder of the graph that the backend compiles: the reference's, or one of its own types and form."""
+def _exported(request: Request, precision: str, reference: Export, out: Path) -> Path:
+    """The folder of the graph that the backend compiles: the reference's, or one of its own types, form and scales."""
     backend = request.backend
-    types = backend.types(request.precision)
-    if types == "fp32" and not str(backend.form):
+    types, scales = backend.types(precision), request.int8.scales if request.int8 and precision == INT8 else None
+    if types == "fp32" and not str(backend.form) and scales is None:
         return reference.folder
-    export_model(request.source, out, task=request.task, precision=types, template=request.template, form=backend.form)
+    export_model(
+        request.source,
+        out,
+        task=request.task,
+        precision=types,
+        template=request.template,
+        form=backend.form,
+        scales=scales,
+    )
     return out
 
 

@@ -11,6 +11,7 @@ from millirank_engines.model import ENCODER, ModelSpec, Task, Template
 
 from .graph import CLASSIFIERS, Form, Head, Network, onnx_from_weights
 from .nodes import Precision
+from .quantize.scales import Scales
 from .source import Source, load_tokenizer, open_source
 from .tensors import SETTINGS, WORDS, ModelRefused
 
@@ -38,6 +39,7 @@ def export_model(
     precision: Precision = "fp32",
     template: Template | None = None,
     form: Form | None = None,
+    scales: Scales | None = None,
 ) -> Export:
     """Writes a model as ONNX, with its tokenizer and its description.
 
@@ -54,6 +56,7 @@ def export_model(
         precision: the types of weights and activations.
         template: the text that the model reads; by default what millirank.json says, else Template().
         form: of the graph, by the runtime that is to read it.
+        scales: what makes linear layers INT8; all of them stay in precision by default.
 
     Returns:
         What was written. spec.hash does not depend on precision, so an index made at one precision serves at another.
@@ -98,7 +101,7 @@ def export_model(
     )
     spec = replace(spec, hash=_sha256(digest))
     try:
-        graph = onnx_from_weights(network, model.weights, precision, form or Form())
+        graph = onnx_from_weights(network, model.weights, precision, form or Form(), scales)
     except OverflowError as error:
         raise ModelRefused(f"{model.name} cannot be exported in {precision}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)

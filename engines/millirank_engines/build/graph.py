@@ -12,32 +12,25 @@ What differs by the runtime that reads the graph is a Form.
 """
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millirank_engines.base import EngineError
 
+from .dense import PARTS, Dense, Weights
 from .nodes import Graph, Precision
+from .quantize.scales import Scales
 
 Head = Literal["mean", "cls", "bert", "roberta"]  # mean and cls pool into an embedding, the others classify
 
 OPSET, IR_VERSION = 17, 8  # the first with LayerNormalization; TensorRT 10 reads both
+QUANTIZED = 19, 9  # the first whose QuantizeLinear takes float16
 MASKED = -3e4  # added to the scores of padded keys: within float16, and its exponential is 0
 CLASSIFIERS = {"bert": ("pooler.dense", "classifier"), "roberta": ("classifier.dense", "classifier.out_proj")}
-PARTS, KINDS = ("query", "key", "value"), ("weight", "bias")
 TABLES = ("word", "position", "token_type")
 MAX_BYTES = (1 << 31) - (1 << 20)  # of weights: protobuf ends at 2 GiB, the nodes need the rest
-
-
-class Weights(Protocol):
-    """The tensors of a network by their transformers names, without the family's prefix."""
-
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
-        """One tensor as float32."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +72,14 @@ class Form:
         return ",".join(name.replace("_", "-") for name, chosen in asdict(self).items() if chosen)
 
 
-class _Builder:
+class _Builder(Dense):
     """Turns a network's weights into nodes; one instance builds one graph."""
 
-    def __init__(self, network: Network, weights: Weights, precision: Precision, form: Form) -> None:
-        self.network, self.weights, self.form = network, weights, form
-        self.graph = Graph(precision)
-
-    def dense(self, x: str, name: str, scale: float = 1.0, *, wide: bool = False) -> str:
-        """X times the weights of a linear layer, plus its bias, both times scale; wide computes in float32."""
-        graph, weights, factor = self.graph, self.weights, np.float32(scale)
-        weight = graph.weight(f"{name}.weight", weights[f"{name}.weight"].T * factor, wide=wide)
-        bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"] * factor, wide=wide)
-        return graph.op("Add", f"{name}/add", graph.op("MatMul", f"{name}/matmul", x, weight), bias)
+    def __init__(
+        self, network: Network, weights: Weights, precision: Precision, form: Form, scales: Scales | None
+    ) -> None:
+        super().__init__(Graph(precision), weights, scales)
+        self.network, self.form = network, form
 
     def normalized(self, x: str, name: str) -> str:
         graph, wide, epsilon = self.graph, not self.form.half_norm, self.network.epsilon
@@ -155,17 +143,6 @@ class _Builder:
         joined = self.joined(x, name, {p: s for p, s in zip(PARTS, scales, strict=True) if p not in apart})
         return (*(self.dense(queries, f"{name}.{p}", scales[0]) for p in apart), *joined)
 
-    def joined(self, x: str, name: str, scales: Mapping[str, float]) -> Iterator[str]:
-        """Several linear layers of the same rows as one product, and a slice of it each."""
-        graph, hidden = self.graph, self.network.hidden
-        both = {kind: [self.weights[f"{name}.{p}.{kind}"] * np.float32(s) for p, s in scales.items()] for kind in KINDS}
-        weight = graph.weight(f"{name}.joined.weight", np.concatenate(both["weight"]).T)
-        bias = graph.weight(f"{name}.joined.bias", np.concatenate(both["bias"]))
-        rows = graph.op("Add", f"{name}.joined/add", graph.op("MatMul", f"{name}.joined/matmul", x, weight), bias)
-        for i, part in enumerate(scales):
-            ends = map(graph.integers, (i * hidden, (i + 1) * hidden, 2))
-            yield graph.op("Slice", f"{name}.{part}/slice", rows, *ends)
-
     def attention(self, queries: str, x: str, mask: str, name: str) -> str:
         """Multi-head attention of the rows of queries over those of x; both (batch, rows, hidden)."""
         graph, op, heads = self.graph, self.graph.op, self.network.heads
@@ -202,8 +179,14 @@ class _Builder:
             x = op("Mul", "pooling/tokens", x, op("Unsqueeze", "pooling/rows", valid, graph.integers(2)))
         pooled = op("ReduceSum", "pooling/sum", x, graph.integers(1), keepdims=0)
         floor = graph.constant("pooling/floor", np.array(1e-12, np.float32))
-        norm = op("Max", "pooling/norm", op("ReduceL2", "pooling/l2", pooled, axes=[1], keepdims=1), floor)
+        norm = op("Max", "pooling/norm", self.length(pooled), floor)
         return op("Div", "embedding", pooled, norm)
+
+    def length(self, pooled: str) -> str:
+        """Of vectors, (batch, 1); ReduceL2 takes its axes in another way from opset 18 on."""
+        if self.scales.amax:
+            return self.graph.op("ReduceL2", "pooling/l2", pooled, self.graph.integers(1), keepdims=1)
+        return self.graph.op("ReduceL2", "pooling/l2", pooled, axes=[1], keepdims=1)
 
     def score(self, x: str) -> str:
         """One logit a row; no sigmoid, which would change no order."""
@@ -213,8 +196,12 @@ class _Builder:
         return op("Reshape", "score", self.dense(pooled, outer, wide=True), graph.integers(-1))
 
 
-def onnx_from_weights(network: Network, weights: Weights, precision: Precision, form: Form) -> bytes:
+def onnx_from_weights(
+    network: Network, weights: Weights, precision: Precision, form: Form, scales: Scales | None = None
+) -> bytes:
     """The network as a serialized ONNX model; the same weights give the same bytes.
+
+    With scales, the linear layers that they name are INT8 products between Q/DQ nodes, and all else is in precision.
 
     Inputs are int32, (batch, length), both dynamic, padded on the right: input_ids, attention_mask with at least one
     valid token in every row and, where network.type_ids says so, token_type_ids. The output is float32: embedding
@@ -225,7 +212,8 @@ def onnx_from_weights(network: Network, weights: Weights, precision: Precision, 
     """
     from onnx import TensorProto, helper
 
-    builder = _Builder(network, weights, precision, form)
+    opset, version = QUANTIZED if scales and scales.amax else (OPSET, IR_VERSION)
+    builder = _Builder(network, weights, precision, form, scales)
     x, mask = builder.embeddings(), builder.mask()
     for i in range(network.layers):
         first_only = i == network.layers - 1 and network.head != "mean"
@@ -242,8 +230,8 @@ def onnx_from_weights(network: Network, weights: Weights, precision: Precision, 
         raise OverflowError(f"its weights take more than the 2 GiB that an ONNX file holds: {fix}")
     model = helper.make_model(
         helper.make_graph(builder.graph.nodes, "millirank", inputs, outputs, values),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=version,
         producer_name="millirank",
     )
     return bytes(model.SerializeToString(deterministic=True))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import onnx
 
 Precision = Literal["fp32", "fp16"]
+INT8_MAX = 127  # -128 is left out: ranges are symmetric
 
 
 class Graph:
@@ -19,13 +20,15 @@ class Graph:
         self.dtype = np.dtype(np.float16 if self.half else np.float32)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
+        self._made: set[str] = set()
 
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Adds an initializer, once however often it is asked for."""
+    def constant(self, name: str, value: NDArray[np.generic], *, exact: bool = False) -> str:
+        """Adds an initializer, once however often it is asked for; a number becomes a vector unless exact."""
         from onnx import numpy_helper
 
         if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            kept = value if exact else np.ascontiguousarray(value)  # which makes a number a vector
+            self.initializers[name] = numpy_helper.from_array(kept, name)
         return name
 
     def weight(self, name: str, value: NDArray[np.float32], *, wide: bool = False) -> str:
@@ -50,6 +53,30 @@ class Graph:
 
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
         return name
+
+    def once(self, kind: str, name: str, *inputs: str) -> str:
+        """As op, but the node is made once however often it is asked for."""
+        if name not in self._made:
+            self._made.add(self.op(kind, name, *inputs))
+        return name
+
+    def quantized(self, name: str, x: str, amax: float) -> str:
+        """The activation x rounded to 255 steps between -amax and amax: a Q/DQ pair."""
+        scale = self.constant(f"{name}/scale", np.array(amax / INT8_MAX, self.dtype), exact=True)
+        zero = self.constant("zero/int8", np.array(0, np.int8), exact=True)
+        return self.once(
+            "DequantizeLinear", f"{name}/dq", self.once("QuantizeLinear", f"{name}/q", x, scale, zero), scale, zero
+        )
+
+    def int8(self, name: str, value: NDArray[np.float32], *, bits: int = 8) -> str:
+        """Adds a weight (inputs, outputs) as int8 with one symmetric scale an output, and its DQ node."""
+        largest = np.abs(value).max(axis=0)
+        steps = np.where(largest > 0, largest, 1.0) / ((1 << (bits - 1)) - 1)
+        steps = np.maximum(steps, 6.2e-5 if self.half else 1e-30).astype(self.dtype)
+        kept = np.clip(np.rint(value / steps.astype(np.float32)), -INT8_MAX, INT8_MAX).astype(np.int8)
+        scale = self.constant(f"{name}/scale", steps)
+        zero = self.constant(f"zero/int8/{len(steps)}", np.zeros(len(steps), np.int8))
+        return self.op("DequantizeLinear", f"{name}/dq", self.constant(f"{name}/int8", kept), scale, zero, axis=1)
 
     def cast(self, name: str, x: str, *, wide: bool = False) -> str:
         """X in the precision of the graph, or in float32 if wide."""

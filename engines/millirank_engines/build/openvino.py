@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from millirank_engines.artifact import Manifest
 from millirank_engines.base import Engine, Profile
 from millirank_engines.device import Device, this_cpu
+from millirank_engines.load import start_engine
 from millirank_engines.model import ModelSpec, Task
 
 from .graph import Form
@@ -52,7 +53,7 @@ class OpenVino:
         from millirank_engines.openvino import HINTS, default_precision
 
         best = default_precision()
-        self.precisions: tuple[str, ...] = (best, *(name for name in HINTS if name != best))
+        self.precisions: tuple[str, ...] = (best, *(name for name in HINTS if name != best), "int8", "auto")
 
     @property
     def device(self) -> Device:
@@ -83,6 +84,4 @@ class OpenVino:
 
     def engine(self, folder: Path, manifest: Manifest) -> Engine | None:
         """See Backend; without static models, which compute the same."""
-        from millirank_engines.openvino import OpenVinoEngine
-
-        return OpenVinoEngine(folder / "model.xml", manifest.profiles, manifest.precision)
+        return start_engine(folder, manifest, static=False)

@@ -40,7 +40,7 @@ class _Here:
 class TensorRt:
     """See Backend."""
 
-    precisions: tuple[str, ...] = ("fp16", "fp32")
+    precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "auto")
     libraries: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ("tensorrt.py", "plan.py", "parser.py", "profiles.py")
 
@@ -158,7 +158,7 @@ class TensorRt:
 
     def types(self, precision: str) -> Precision:
         """See Backend."""
-        return "fp16" if precision == "fp16" else "fp32"
+        return "fp32" if precision == "fp32" else "fp16"  # what is not INT8 in an INT8 plan is FP16
 
     def profiles(self, model: ModelSpec, asked: Profiles | None) -> Profiles:
         """See Backend."""

@@ -13,7 +13,7 @@ from millirank_engines import Check, Manifest, Profile, read_manifest
 from millirank_engines.artifact import parse_profile
 from millirank_engines.trtmodule import BACKENDS
 
-from . import enginetools
+from . import enginetools, tables
 from .enginebench import bench
 from .expect import expect_traffic, read_for
 
@@ -49,7 +49,25 @@ def build(  # noqa: PLR0913 - the options of a build
     out: Annotated[Path, typer.Option(help="The artifact's folder; replaced when the build is done.")],
     backend: Annotated[str, typer.Option(help="What runs it: openvino, tensorrt or tensorrt-rtx.")] = "openvino",
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or bf16. Default: what suits this CPU; fp16 for TensorRT.")
+        str | None,
+        typer.Option(help="fp32, fp16, bf16, int8 or auto. Default: what suits this CPU; fp16 for TensorRT."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="INT8: sampled traffic, an index, random, or an artifact's scales.safetensors."),
+    ] = None,
+    gate: Annotated[Path | None, typer.Option(help="INT8: an index to compare answers with FP32 on.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="INT8: judged queries of that index, for nDCG@10.")] = None,
+    gate_queries: Annotated[int, typer.Option(min=1, help="INT8: known-item queries to ask.")] = 2000,
+    gate_depth: Annotated[int, typer.Option(min=1, help="INT8: candidates of each to rerank.")] = 50,
+    allow_loss: Annotated[str, typer.Option(help="INT8: losses to accept, such as top1=0.5.")] = "",
+    method: Annotated[str, typer.Option(help="INT8: ranges by max, percentile, entropy or mse.")] = "max",
+    alpha: Annotated[
+        float | None, typer.Option(help="INT8: SmoothQuant's alpha, 0 to 1. Default: each layer chooses.")
+    ] = None,
+    calibration_count: Annotated[int, typer.Option(min=1, help="INT8: queries to calibrate on.")] = 512,
+    work: Annotated[
+        Path | None, typer.Option(help="INT8: keeps what is found on the way. Default: beside --out.")
     ] = None,
     profiles: Annotated[
         str | None, typer.Option(help="Shapes, batch x length: 1x8,1x16,50x32; or a profiles.toml.")
@@ -78,6 +96,8 @@ def build(  # noqa: PLR0913 - the options of a build
     from millirank_engines.build.backend import backend_of
     from millirank_engines.build.compile import build_engine
 
+    from .quantized import Wish, int8_wished
+
     given: dict[str, object] = {
         "workspace": workspace,
         "level": level,
@@ -89,17 +109,26 @@ def build(  # noqa: PLR0913 - the options of a build
     }
     console = Console()
     asked = read_for(task.value, traffic) if traffic is not None else []
+    chosen = backend_of(backend, {name: value for name, value in given.items() if value is not None})
+    wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     with console.status("") as status:
-        artifact = build_engine(
-            model,
-            out,
-            task=task.value,
-            backend=backend_of(backend, {name: value for name, value in given.items() if value is not None}),
-            precision=precision,
-            profiles=profiles_of(profiles) if profiles else None,
-            force=force,
-            progress=lambda line: status.update(escape(line)),
-        )
+
+        def say(line: str) -> None:
+            status.update(escape(line))
+
+        kept = work or out.parent / f".{out.name}.int8"
+        with int8_wished(model, task.value, chosen, precision, wish, kept, say) as int8:
+            artifact = build_engine(
+                model,
+                out,
+                task=task.value,
+                backend=chosen,
+                precision=precision,
+                profiles=profiles_of(profiles) if profiles else None,
+                int8=int8,
+                force=force,
+                progress=say,
+            )
     if traffic is not None:
         expect_traffic(out, asked, traffic)
     manifest = artifact.manifest
@@ -112,6 +141,7 @@ def build(  # noqa: PLR0913 - the options of a build
         )
     elif not artifact.reused:
         console.print(_checks(manifest.parity))
+    tables.show_quantization(manifest, console)
 
 
 @app.command()
@@ -159,6 +189,7 @@ def inspect(
     console = Console()
     console.print(_facts(manifest))
     console.print(_checks(manifest.parity))
+    tables.show_quantization(manifest, console)
     files = Table("file", "bytes", "sha256")
     for name, (size, sha) in manifest.files.items():
         files.add_row(name, f"{size:,}", sha[:16])

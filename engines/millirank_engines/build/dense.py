@@ -1,0 +1,75 @@
+"""The linear layers of a network as nodes: in the types of the graph, or as INT8 products between Q/DQ nodes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nodes import Graph
+from .quantize.scales import Scales, group_of
+
+PARTS, KINDS = ("query", "key", "value"), ("weight", "bias")
+CONTEXT = "attention.output.dense"  # reads the context, whose channels are those of the values
+VALUE = "attention.self.value"
+
+
+class Weights(Protocol):
+    """The tensors of a network by their transformers names, without the family's prefix."""
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """One tensor as float32."""
+
+
+class Dense:
+    """Linear layers of one graph.
+
+    Smoothing (SmoothQuant, Xiao et al. 2022) divides the channels of a layer's input by a vector and multiplies the
+    rows of its weights with it, which changes nothing but the ranges. The vector of what reads the context is folded
+    into the value's weights, because attention mixes tokens and not channels; everywhere else it is a Mul of its own:
+    in BERT the output of LayerNormalization is also the residual, and GELU lies before the second product of the FFN.
+    """
+
+    def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:
+        self.graph, self.weights, self.scales = graph, weights, scales or Scales()
+
+    def tensor(self, name: str, kind: str, factor: float) -> NDArray[np.float32]:
+        """Weight (inputs, outputs) or bias (outputs) of a layer times factor, with what is folded into it."""
+        value = self.weights[f"{name}.{kind}"].T * np.float32(factor)
+        folded = self.scales.smoothing.get(name.replace(VALUE, CONTEXT)) if name.endswith(VALUE) else None
+        return value if folded is None else (value / folded).astype(np.float32)
+
+    def dense(self, x: str, name: str, scale: float = 1.0, *, wide: bool = False) -> str:
+        """X times the weights of a linear layer, plus its bias, both times scale; wide computes in float32."""
+        weight, bias = (self.tensor(name, kind, scale) for kind in KINDS)
+        return self.product(x, name, weight, bias, wide=wide)
+
+    def joined(self, x: str, name: str, scales: Mapping[str, float]) -> Iterator[str]:
+        """Several linear layers of the same rows as one product, and a slice of it each."""
+        graph = self.graph
+        both = {kind: [self.tensor(f"{name}.{p}", kind, s) for p, s in scales.items()] for kind in KINDS}
+        weight, bias = (np.concatenate(both[kind], axis=-1) for kind in KINDS)
+        rows = self.product(x, f"{name}.joined", weight, bias)
+        width = len(bias) // len(scales)
+        for i, part in enumerate(scales):
+            ends = map(graph.integers, (i * width, (i + 1) * width, 2))
+            yield graph.op("Slice", f"{name}.{part}/slice", rows, *ends)
+
+    def product(
+        self, x: str, name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], *, wide: bool = False
+    ) -> str:
+        """X times weight (inputs, outputs) plus bias (outputs)."""
+        graph, group = self.graph, group_of(name)
+        smoothing, amax = self.scales.smoothing.get(group), self.scales.amax.get(group)
+        if smoothing is not None:
+            weight = weight * smoothing[:, None]
+            if not group.endswith(CONTEXT):
+                inverse = graph.weight(f"{group}/smoothing", (1 / smoothing).astype(np.float32))
+                x = graph.once("Mul", f"{x}/{group}/smooth", x, inverse)
+        if amax is None:
+            factor = graph.weight(f"{name}.weight", weight, wide=wide)
+        else:
+            factor = graph.int8(f"{name}.weight", weight, bits=self.scales.weight_bits)
+            x = graph.quantized(f"{x}/{group}", x, amax)
+        product = graph.op("MatMul", f"{name}/matmul", x, factor)
+        return graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide))

@@ -1,0 +1,59 @@
+"""Which precision runs a profile: the fastest, by times of this machine; pure but for the measuring at its end."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from millirank_engines.base import Engine, EngineError, Profile, Tensors
+from millirank_engines.figures import Choice
+
+MARGIN = 1.03  # how many times as fast INT8 must be to be worth what it loses; less is noise
+ROUNDS = 7
+Times = Mapping[Profile, Mapping[str, float]]  # ms, by profile and precision
+
+
+def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choice, ...]:
+    """The precision of every profile: other where it is faster by MARGIN, else base.
+
+    Args:
+        times: medians.
+        base: the float precision.
+        other: int8.
+        together: whether all profiles share one precision, as a reranker's must: a request's pairs are cut into several
+            calls, and scores of two precisions are no one order. It is other if that is faster by MARGIN in the
+            geometric mean and in no profile slower by MARGIN.
+
+    Raises:
+        EngineError: if there are no times.
+    """
+    if not times:
+        raise EngineError("there is no profile to choose a precision for: name one with --profiles")
+    ratios = {profile: both[base] / both[other] for profile, both in times.items()}
+    if together:
+        mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
+        one = other if mean >= MARGIN and min(ratios.values()) >= 1 / MARGIN else base
+        return tuple(Choice(profile, one, dict(both)) for profile, both in sorted(times.items()))
+    return tuple(
+        Choice(profile, other if ratios[profile] >= MARGIN else base, dict(both))
+        for profile, both in sorted(times.items())
+    )
+
+
+def medians(
+    engines: Mapping[str, Engine], feeds: Mapping[Profile, Tensors], clock: Callable[[], float], rounds: int = ROUNDS
+) -> dict[Profile, dict[str, float]]:
+    """The median of every profile on every engine in ms, all interleaved, as a server would meet them."""
+    calls: Sequence[tuple[Profile, str]] = [(profile, name) for profile in sorted(feeds) for name in engines]
+    taken: dict[tuple[Profile, str], list[float]] = {call: [] for call in calls}
+    for profile, name in calls:
+        engines[name].infer(feeds[profile])
+    dice = np.random.default_rng(0)
+    for _ in range(rounds):
+        for place in dice.permutation(len(calls)):
+            profile, name = calls[place]
+            begin = clock()
+            engines[name].infer(feeds[profile])
+            taken[profile, name].append((clock() - begin) * 1e3)
+    return {profile: {name: statistics.median(taken[profile, name]) for name in engines} for profile in sorted(feeds)}

@@ -1,0 +1,65 @@
+"""What a build in INT8 is given: scales, the gate that they must pass, and how a precision is chosen."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from millirank_engines.artifact import digest
+from millirank_engines.base import EngineError
+from millirank_engines.figures import Figure
+from millirank_engines.model import ModelSpec
+
+from .gate import Judge
+from .scales import Scales
+
+INT8, AUTO = "int8", "auto"
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Scales and what becomes of them."""
+
+    scales: Scales
+    judge: Judge | None = None  # None takes the figures that were sealed with the scales
+    allowed: Mapping[str, float] = field(default_factory=dict)  # losses by figure, beyond the limits
+    arguments: tuple[str, ...] = ()  # of `millirank engine build`, that ask for the same
+    clock: Callable[[], float] = time.perf_counter  # seconds
+
+    def key(self) -> dict[str, Any]:
+        """What a build depends on, as plain data."""
+        vectors = {g: digest({"x": np.asarray(v).tolist()}) for g, v in sorted(self.scales.smoothing.items())}
+        return {
+            "amax": dict(sorted(self.scales.amax.items())),
+            "smoothing": vectors,
+            "weight_bits": self.scales.weight_bits,
+            "allowed": dict(self.allowed),
+        }
+
+    def refuse_other(self, model: ModelSpec) -> None:
+        """Refuses scales that were made for other weights.
+
+        Raises:
+            EngineError: with both models.
+        """
+        made = self.scales.about.get("model", "")
+        if made != model.hash:
+            raise EngineError(
+                f"these scales are of {self.scales.about.get('name', 'an unknown model')} ({made[:12]}), not of "
+                f"{model.name} ({model.hash[:12]}): calibrate this model with --calibration"
+            )
+
+    def sealed(self) -> tuple[Figure, ...]:
+        """The figures that came with the scales.
+
+        Raises:
+            EngineError: if there are none.
+        """
+        figures = self.scales.about.get("gate")
+        if not figures:
+            raise EngineError(
+                "these scales never passed the gate: name an index, such as `millirank index` makes, with --gate"
+            )
+        return tuple(Figure(**figure) for figure in figures)

@@ -1,0 +1,110 @@
+"""Which layers suffer from INT8: each quantized alone, then the worst left in float until the rest is good enough."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import EngineError, Profile
+from millirank_engines.build.export import export_model
+from millirank_engines.build.parity import output_name
+from millirank_engines.build.progress import Progress
+from millirank_engines.model import Task, Template
+
+from .data import CalibrationData
+from .gate import LIMITS
+from .inference import run_batches
+from .scales import Scales
+
+ERROR = 0.1  # of scores, in standard deviations of FP32's: root mean square
+COSINE = 1 - LIMITS["cosine_p1"]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far outputs are from FP32's."""
+
+    error: float  # root mean square, in standard deviations of FP32's outputs
+    cosine_p1: float | None = None  # of embeddings, with FP32's
+    cosine_mean: float | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether it is near enough for the gate to be asked."""
+        return self.error <= ERROR if self.cosine_p1 is None else self.cosine_p1 >= COSINE
+
+
+class Deviations:
+    """Runs graphs with some scales in OpenVINO, and compares them with FP32, on data that is held back."""
+
+    def __init__(
+        self, source: str, *, task: Task, held: CalibrationData, work: Path, template: Template | None = None
+    ) -> None:
+        self._source, self._task, self._held, self._template = source, task, held, template
+        self._folder = work / "trial"
+        self._output = output_name(task)
+        self._reference = self._outputs(Scales())
+
+    def __call__(self, scales: Scales) -> Deviation:
+        """How far a graph with these scales is from FP32."""
+        return deviation(self._outputs(scales), self._reference)
+
+    def _outputs(self, scales: Scales) -> NDArray[np.float32]:
+        from millirank_engines.openvino import OpenVinoEngine
+
+        made = export_model(self._source, self._folder, task=self._task, template=self._template, scales=scales)
+        profiles = {Profile(*batch["input_ids"].shape) for batch in self._held.batches}
+        engine = OpenVinoEngine(made.folder / "model.onnx", tuple(profiles), "fp32")
+        try:
+            return run_batches(engine, self._held.batches, self._output)
+        finally:
+            engine.close()
+
+
+def deviation(got: NDArray[np.float32], reference: NDArray[np.float32]) -> Deviation:
+    """Compares outputs: embeddings (rows, dim) of unit length, or scores (rows,)."""
+    error = float(np.sqrt(np.square(got - reference).mean()) / max(float(reference.std()), 1e-9))
+    if reference.ndim == 1:
+        return Deviation(error)
+    cosine = np.einsum("ij,ij->i", got, reference)
+    return Deviation(error, float(np.quantile(cosine, 0.01)), float(cosine.mean()))
+
+
+def spared(scales: Scales, measure: Callable[[Scales], Deviation], say: Progress) -> Scales:
+    """The scales with the most sensitive groups left in float, as few as the criterion wants; about holds the table.
+
+    Args:
+        scales: with all groups.
+        measure: such as Deviations.
+        say: told how far it is.
+
+    Raises:
+        EngineError: if nothing is left to quantize.
+    """
+    groups = list(scales.amax)
+    table = {}
+    for number, group in enumerate(groups, 1):
+        say(f"layer by layer: {number / len(groups):.0%}, {group}")
+        table[group] = measure(scales.only(group))
+    worst = sorted(groups, key=lambda group: -table[group].error)
+    left: list[str] = []
+    now = measure(scales)
+    while not now.good:
+        left.append(worst[len(left)])
+        if len(left) == len(groups):
+            raise EngineError(
+                f"every layer suffers from INT8 (the best alone: error {table[left[-1]].error:.3g}): calibrate on more "
+                "or other text, or build with a float precision"
+            )
+        now = measure(scales.without(*left))
+        say(f"{len(left)} layers in float: error {now.error:.3g}")
+    rows = [{"layer": group, **_figures(table[group]), "float": group in left} for group in groups]
+    about = {**scales.about, "sensitivity": rows, "float": left, "deviation": _figures(now)}
+    return replace(scales.without(*left), about=about)
+
+
+def _figures(one: Deviation) -> dict[str, float]:
+    named = {"error": one.error, "cosine_p1": one.cosine_p1, "cosine_mean": one.cosine_mean}
+    return {name: round(value, 6) for name, value in named.items() if value is not None}

@@ -1,0 +1,333 @@
+"""INT8 graphs, and what makes them: data, ranges, smoothing, and the layers that are spared."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from models import Tiny, calm, write_model
+from onnx import numpy_helper
+
+from millirank_engines import BackendUnavailable, EngineError, Profile
+from millirank_engines.build.export import Export, export_model
+from millirank_engines.build.graph import Form
+from millirank_engines.build.quantize import ranges
+from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
+from millirank_engines.build.quantize.data import (
+    TOKENS,
+    CalibrationData,
+    pairs_data,
+    random_sequences,
+    sequences_data,
+    split,
+)
+from millirank_engines.build.quantize.ranges import Histogram, amax, histograms
+from millirank_engines.build.quantize.scales import Scales, group_of
+from millirank_engines.build.quantize.sensitivity import Deviation, Deviations, deviation, spared
+from millirank_engines.build.quantize.smoothing import Inputs, smoothed
+from millirank_engines.openvino import OpenVinoEngine
+
+pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
+GROUPS = ("attention.self", "attention.output.dense", "intermediate.dense", "output.dense")
+LAYERS = 2
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(calm(write_model(tmp_path_factory.mktemp("source") / "shop-encoder", Tiny())))
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(calm(write_model(tmp_path_factory.mktemp("source") / "shop-reranker", Tiny(task="rerank"))))
+
+
+@pytest.fixture(scope="module")
+def exported(source: str, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    return export_model(source, tmp_path_factory.mktemp("fp32"), task="embed")
+
+
+@pytest.fixture(scope="module")
+def data(exported: Export) -> CalibrationData:
+    return sequences_data(random_sequences(96, exported.spec, 20), exported.spec, "random tokens")
+
+
+@pytest.fixture(scope="module")
+def calibrator(source: str, data: CalibrationData, tmp_path_factory: pytest.TempPathFactory) -> Calibrator:
+    return Calibrator(source, task="embed", data=data, work=tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="module")
+def scales(calibrator: Calibrator) -> Scales:
+    return calibrator.scales(Recipe())
+
+
+def embeddings(folder: Path, data: CalibrationData) -> np.ndarray:
+    profiles = {Profile(*batch["input_ids"].shape) for batch in data.batches}
+    engine = OpenVinoEngine(folder / "model.onnx", tuple(profiles), "fp32")
+    made = np.concatenate([engine.infer(batch)["embedding"] for batch in data.batches])
+    engine.close()
+    return made
+
+
+def nodes(folder: Path, kind: str) -> list[onnx.NodeProto]:
+    return [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == kind]
+
+
+# The graph
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("form", [Form(), Form(half_norm=True, joined_qkv=True)])
+def test_linear_layers_are_products_between_q_and_dq(
+    source: str, scales: Scales, tmp_path: Path, precision: str, form: Form
+) -> None:
+    export_model(source, tmp_path, task="embed", precision=precision, form=form, scales=scales)  # type: ignore[arg-type]
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
+    model = onnx.load(tmp_path / "model.onnx")
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = [name for name in values if name.endswith("weight/int8")]
+    assert len(weights) == LAYERS * (4 if form.joined_qkv else 6)
+    for name in weights:
+        assert values[name].dtype == np.int8
+        scale = values[name.removesuffix("/int8") + "/scale"]
+        assert scale.shape == (values[name].shape[1],)
+        assert scale.dtype == (np.float16 if precision == "fp16" else np.float32)
+    activations = nodes(tmp_path, "QuantizeLinear")
+    assert len(activations) == LAYERS * len(GROUPS)  # query, key and value share one
+    assert {values[node.input[1]].shape for node in activations} == {()}
+    assert all(not values[node.input[2]].any() for node in activations)
+
+
+def test_openvino_runs_it_in_int8_and_near_fp32(
+    source: str, scales: Scales, exported: Export, data: CalibrationData, tmp_path: Path
+) -> None:
+    import openvino as ov
+
+    export_model(source, tmp_path, task="embed", scales=scales)
+    compiled = ov.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    kinds = [
+        node.get_rt_info()["runtimePrecision"].astype(str)
+        for node in compiled.get_runtime_model().get_ops()
+        if node.get_rt_info()["layerType"].astype(str) == "FullyConnected"
+    ]
+    assert kinds.count("i8") == LAYERS * 6
+    cosine = np.einsum("ij,ij->i", embeddings(tmp_path, data), embeddings(exported.folder, data))
+    assert np.quantile(cosine, 0.01) > 0.99
+
+
+def test_onnx_runtimes_own_quantizer_places_the_same_steps(
+    source: str, exported: Export, scales: Scales, data: CalibrationData, tmp_path: Path
+) -> None:
+    """Without smoothing, its graph of our ranges says what ours says."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    plain = Scales(amax=scales.amax)
+    ours = export_model(source, tmp_path / "ours", task="embed", scales=plain)
+    model = onnx.load(exported.folder / "model.onnx")
+    taps = ranges.tensors_of(exported.folder / "model.onnx")
+    found = {taps[g]: TensorData(lowest=np.float32(-a), highest=np.float32(a)) for g, a in plain.amax.items()}
+    names = [node.name for node in model.graph.node if node.op_type == "MatMul"]
+    products = [name for name in names if group_of(name.removesuffix("/matmul")) in plain.amax]
+    options = {"ActivationSymmetric": True, "WeightSymmetric": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]}
+    tensors = TensorsData(CalibrationMethod.MinMax, found)
+    int8, per_channel, reduced = QuantType.QInt8, True, False
+    quantizer = QDQQuantizer(model, per_channel, reduced, int8, int8, tensors, products, [], ["MatMul"], options)
+    quantizer.quantize_model()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    quantizer.model.save_model_to_file(str(theirs / "model.onnx"))
+    a, b = embeddings(ours.folder, data), embeddings(theirs, data)
+    assert np.einsum("ij,ij->i", a, b).min() > 0.99
+
+
+def test_smoothing_alone_changes_nothing(
+    source: str, scales: Scales, exported: Export, data: CalibrationData, tmp_path: Path
+) -> None:
+    assert scales.smoothing
+    export_model(source, tmp_path, task="embed", scales=Scales(smoothing=scales.smoothing))
+    np.testing.assert_allclose(embeddings(tmp_path, data), embeddings(exported.folder, data), atol=2e-5)
+    assert not nodes(tmp_path, "QuantizeLinear")
+
+
+def test_what_is_left_out_stays_in_float(source: str, scales: Scales, tmp_path: Path) -> None:
+    group = "encoder.layer.1.output.dense"
+    export_model(source, tmp_path, task="embed", scales=scales.without(group))
+    assert len(nodes(tmp_path, "QuantizeLinear")) == LAYERS * len(GROUPS) - 1
+    assert scales.only(group).amax.keys() == {group}
+
+
+def test_tensorrt_rtx_builds_a_plan_of_it_without_a_gpu(source: str, scales: Scales, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx_libs", reason="pip install 'millirank[tensorrt-rtx-build]'")
+    from millirank_engines.build.plan import Options, plan_from_onnx
+    from millirank_engines.build.profiles import profiles_around
+
+    export_model(source, tmp_path, task="embed", precision="fp16", form=Form(half_norm=True), scales=scales)
+    narrow = profiles_around([Profile(1, 8), Profile(2, 16)])
+    plan = plan_from_onnx(
+        tmp_path / "model.onnx", narrow, backend="tensorrt-rtx", options=Options(capabilities=((8, 9),))
+    )
+    assert len(plan) > 1000
+
+
+def test_scales_are_read_as_they_were_written(scales: Scales, tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+    scales.write(path)
+    again = Scales.read(path)
+    assert again.amax == pytest.approx(scales.amax)
+    assert all(np.array_equal(again.smoothing[g], v) for g, v in scales.smoothing.items())
+    assert again.about == scales.about
+    first = path.read_bytes()
+    again.write(path)
+    assert path.read_bytes() == first
+    path.write_bytes(b"something else")
+    with pytest.raises(EngineError, match=r"holds no scales .*--calibration"):
+        Scales.read(path)
+
+
+# Data
+
+
+def test_batches_have_no_padding_and_bounded_tokens(exported: Export) -> None:
+    made = sequences_data([np.arange(5, 5 + n % 30 + 1) for n in range(900)], exported.spec, "x")
+    assert made.rows == 900
+    for batch in made.batches:
+        assert batch["attention_mask"].all()
+        assert batch["input_ids"].size <= TOKENS
+    used, held = split(made)
+    assert used.rows + held.rows == 900
+    assert held.rows == 225
+    assert used.digest != held.digest
+
+
+def test_pairs_become_pairs(exported: Export) -> None:
+    made = pairs_data([(np.array([7, 8]), np.array([9])), (np.array([]), np.array([9]))], exported.spec, "x")
+    assert made.rows == 1
+    assert made.batches[0]["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1]]
+    with pytest.raises(EngineError, match="no text to calibrate on in x: give"):
+        pairs_data([], exported.spec, "x")
+    with pytest.raises(EngineError, match=r"too few .*give 8 or more"):
+        split(made)
+
+
+# Ranges
+
+
+def test_four_ways_cut_a_long_tail_differently() -> None:
+    values = np.abs(np.concatenate([np.random.default_rng(0).standard_normal(100_000), [100.0]]))
+    found = Histogram(*np.histogram(values, 2048))
+    cuts = {method: amax(found, method, 99.9) for method in ranges.METHODS}
+    assert cuts["max"] == pytest.approx(100, rel=0.01)
+    assert cuts["percentile"] == pytest.approx(np.quantile(values, 0.999), abs=0.06)
+    assert cuts["percentile"] < cuts["mse"] < cuts["max"]
+    assert cuts["entropy"] < cuts["max"]
+    with pytest.raises(EngineError, match="no calibration by magic: use max, percentile"):
+        amax(found, "magic")  # type: ignore[arg-type]
+
+
+def test_calibration_goes_on_where_it_was_stopped(exported: Export, data: CalibrationData, tmp_path: Path) -> None:
+    many = CalibrationData(data.batches * 2, "x")
+    onnx_file = exported.folder / "model.onnx"
+    whole = histograms(onnx_file, many, tmp_path / "whole", lambda _: None)
+    said: list[str] = []
+
+    def stop(line: str) -> None:
+        said.append(line)
+        if len(said) == ranges.SAVED + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        histograms(onnx_file, many, tmp_path / "work", stop)
+    said.clear()
+    again = histograms(onnx_file, many, tmp_path / "work", said.append)
+    assert len(said) == len(many.batches) - ranges.SAVED
+    assert said[-1].startswith("calibrating: 100%")
+    for group, one in whole.items():
+        assert np.array_equal(one.counts, again[group].counts)
+    said.clear()
+    histograms(onnx_file, many, tmp_path / "work", said.append)
+    assert said == []
+
+
+def test_without_onnx_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'millirank\[quantize\]'"):
+        ranges.onnx_runtime()
+
+
+def test_recipes_refuse_what_cannot_be() -> None:
+    with pytest.raises(EngineError, match="alpha is 2: choose 0"):
+        Recipe(alpha=2)
+    with pytest.raises(EngineError, match="percentile is 0: choose one above 0"):
+        Recipe(percentile=0)
+    with pytest.raises(EngineError, match="no calibration by magic"):
+        Recipe("magic")  # type: ignore[arg-type]
+
+
+# Smoothing
+
+
+def test_a_layer_with_one_wide_channel_is_smoothed_and_an_even_one_is_not() -> None:
+    dice = np.random.default_rng(0)
+    even = dice.uniform(-1, 1, (256, 8)).astype(np.float32)
+    wide = even * np.array([300, *[1] * 7], np.float32)
+    weight = dice.uniform(-1, 1, (8, 4)).astype(np.float32)
+    rows = {"even": even, "wide": wide}
+    inputs = Inputs({name: np.abs(x).max(axis=0) for name, x in rows.items()}, rows)
+    vectors, chosen = smoothed(inputs, {"even": weight, "wide": weight}, None, 8)
+    assert chosen["wide"] >= 0.5
+    assert vectors["wide"][0] > 10 * vectors["wide"][1:].max()
+    assert np.exp(np.log(vectors["wide"]).mean()) == pytest.approx(1, rel=1e-4)
+    assert smoothed(inputs, {"even": weight, "wide": weight}, 0, 8) == ({}, {})
+
+
+# Sensitivity
+
+
+def test_the_worst_layers_are_spared_until_the_rest_is_good(scales: Scales) -> None:
+    bad = {"encoder.layer.0.output.dense": 0.02, "encoder.layer.1.output.dense": 0.01}
+
+    def measure(some: Scales) -> Deviation:
+        error = 0.005 + sum(loss for group, loss in bad.items() if group in some.amax)
+        return Deviation(error, 1 - error, 1 - error / 2)
+
+    made = spared(scales, measure, lambda _: None)
+    assert made.about["float"] == list(bad)
+    assert scales.amax.keys() - made.amax.keys() == bad.keys()
+    table = made.about["sensitivity"]
+    assert [row["layer"] for row in table] == list(scales.amax)
+    assert {row["layer"] for row in table if row["float"]} == bad.keys()
+    assert made.about["deviation"]["cosine_p1"] == 0.995
+    with pytest.raises(EngineError, match="every layer suffers from INT8"):
+        spared(scales, lambda _: Deviation(1, 0, 0), lambda _: None)
+
+
+def test_deviations_are_those_of_the_engine(source: str, scales: Scales, data: CalibrationData, tmp_path: Path) -> None:
+    measure = Deviations(source, task="embed", held=data, work=tmp_path)
+    assert measure(Scales()).error == 0
+    whole, part = measure(scales), measure(scales.only("encoder.layer.0.attention.self"))
+    assert 0 < part.error < whole.error
+    assert whole.cosine_p1 is not None
+    assert whole.cosine_p1 < 1
+    assert deviation(np.array([1, 2], np.float32), np.array([1, 3], np.float32)).error == pytest.approx(np.sqrt(0.5))
+
+
+def test_rerankers_are_calibrated_on_pairs(reranker: str, tmp_path: Path) -> None:
+    spec = export_model(reranker, tmp_path / "m", task="rerank").spec
+    some = random_sequences(48, spec, 6)
+    made = pairs_data(list(zip(some, reversed(some), strict=True)), spec, "random tokens")
+    calibrator = Calibrator(reranker, task="rerank", data=made, work=tmp_path)
+    found = calibrator.scales(Recipe("mse"))
+    assert len(found.amax) == LAYERS * len(GROUPS)
+    assert not any("pooler" in group or "classifier" in group for group in found.amax)
+    measure = Deviations(reranker, task="rerank", held=made, work=tmp_path)
+    assert measure(Scales(smoothing=found.smoothing)).error < 1e-3
+    assert measure(found.only("encoder.layer.0.attention.self")).error > 0
+    eight = replace(found, weight_bits=8)
+    export_model(reranker, tmp_path / "q", task="rerank", scales=eight)
+    assert len(nodes(tmp_path / "q", "QuantizeLinear")) == LAYERS * len(GROUPS) + 1  # the first token's row has its own

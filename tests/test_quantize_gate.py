@@ -1,0 +1,249 @@
+"""INT8 before it is sealed: the gate, the choice by the clock, and artifacts of one precision or several."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import Tiny, calm, write_model
+
+from millirank_engines import EngineError, FakeEngine, Figure, Profile, open_engine, read_manifest
+from millirank_engines.base import Engine
+from millirank_engines.build.compile import build_engine
+from millirank_engines.build.export import export_model
+from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
+from millirank_engines.build.quantize.choice import chosen, medians
+from millirank_engines.build.quantize.data import random_sequences, sequences_data
+from millirank_engines.build.quantize.gate import GateFailed, Judge, allowances, held_to, refuse_losses
+from millirank_engines.build.quantize.int8 import Int8
+from millirank_engines.build.quantize.scales import FILE, Scales
+from millirank_engines.mixed import MixedEngine
+
+pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
+BUCKETS = (Profile(1, 8), Profile(2, 16))
+GOOD = (Figure("top1", 80.0, 79.8, 0.3, 0.99, 2000), Figure("cosine_p1", 1.0, 0.995, 0.01))
+BAD = (Figure("top1", 80.0, 79.5, 0.3, 0.95, 2000), Figure("cosine_p1", 1.0, 0.995, 0.01))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(calm(write_model(tmp_path_factory.mktemp("source") / "shop-encoder", Tiny())))
+
+
+@pytest.fixture(scope="module")
+def scales(source: str, tmp_path_factory: pytest.TempPathFactory) -> Scales:
+    work = tmp_path_factory.mktemp("work")
+    spec = export_model(source, work / "m", task="embed").spec
+    data = sequences_data(random_sequences(64, spec, 14), spec, "random tokens")
+    return Calibrator(source, task="embed", data=data, work=work).scales(Recipe(weight_bits=7))
+
+
+def judge(figures: Sequence[Figure]) -> Judge:
+    """Says the same figures of any engines, after both have run."""
+
+    def judged(reference: Engine, engine: Engine, say: Callable[[str], None]) -> Sequence[Figure]:
+        say("judging")
+        ids = np.ones((1, 8), np.int32)
+        feeds = {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids * 0}
+        first, second = (one.infer(feeds)["embedding"] for one in (reference, engine))
+        assert 0.9 < float((first * second).sum()) < 0.999999
+        return figures
+
+    return judged
+
+
+def clock(*durations: float) -> Callable[[], float]:
+    """Begins and ends of calls that take these seconds, over and over."""
+    now = itertools.count(0.0, 0.0)
+
+    def ticks() -> Iterator[float]:
+        at = next(now)
+        for duration in itertools.cycle(durations):
+            yield at
+            at += duration
+            yield at
+
+    made = ticks()
+    return lambda: next(made)
+
+
+# The gate
+
+
+def test_losses_within_the_limits_pass_and_others_fail_with_the_table() -> None:
+    refuse_losses("shop", GOOD)
+    with pytest.raises(GateFailed) as caught:
+        refuse_losses("shop", BAD)
+    said = str(caught.value)
+    assert "top1 80 → 79.5 (loses 0.5, may lose 0.3) FAILED; cosine_p1 1 → 0.995 (loses 0.005, may lose 0.01)" in said
+    assert "--allow-loss top1=0.5`" in said
+    assert caught.value.figures == BAD
+
+
+def test_a_loss_is_allowed_by_name_alone() -> None:
+    refuse_losses("shop", held_to(BAD, allowances("top1=0.5")))
+    with pytest.raises(GateFailed):
+        refuse_losses("shop", held_to(BAD, allowances("cosine_p1=0.5")))
+    with pytest.raises(EngineError, match=r"names recall@100, which was not measured: name cosine_p1, top1"):
+        held_to(BAD, allowances("recall@100=1"))
+    for wrong in ("0.5", "top1", "top1=x", "top1=-1", "speed=1", "top1=nan"):
+        with pytest.raises(EngineError, match=r"names no figure and its loss: write top1=0\.5; figures are top1, ndcg"):
+            allowances(wrong)
+    assert allowances("") == {}
+
+
+def test_a_figure_that_is_no_number_never_passes() -> None:
+    assert not Figure("top1", 80.0, float("nan"), 0.3).passed
+    assert Figure("top1", 80.0, 79.7, 0.3).passed  # 0.3 to the last bit of a float
+    assert Figure("top1", 80.0, 81.0, 0.3).passed
+
+
+# The choice
+
+
+def test_each_profile_takes_what_is_faster_there() -> None:
+    times = {Profile(1, 8): {"fp32": 1.0, "int8": 1.2}, Profile(50, 32): {"fp32": 100.0, "int8": 40.0}}
+    assert [c.precision for c in chosen(times, "fp32", "int8", together=False)] == ["fp32", "int8"]
+    hardly = {Profile(1, 8): {"fp32": 1.0, "int8": 0.99}}
+    assert [c.precision for c in chosen(hardly, "fp32", "int8", together=False)] == ["fp32"]
+    with pytest.raises(EngineError, match="no profile to choose a precision for: name one"):
+        chosen({}, "fp32", "int8", together=False)
+
+
+def test_a_rerankers_profiles_share_one_precision_that_is_slower_in_none() -> None:
+    small, large = Profile(2, 24), Profile(50, 32)
+    times = {small: {"fp32": 1.0, "int8": 0.9}, large: {"fp32": 100.0, "int8": 40.0}}
+    assert {c.precision for c in chosen(times, "fp32", "int8", together=True)} == {"int8"}
+    times[small]["int8"] = 1.2
+    assert {c.precision for c in chosen(times, "fp32", "int8", together=True)} == {"fp32"}
+
+
+def test_medians_are_of_interleaved_calls() -> None:
+    order: list[str] = []
+
+    class Noted(FakeEngine):
+        def infer(self, feeds):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            order.append(self.label)
+            return super().infer(feeds)
+
+    engines = {}
+    for label in ("fp32", "int8"):
+        engines[label] = Noted(4, profiles=BUCKETS)
+        engines[label].label = label
+    ids = {p: np.ones((p.batch, p.length), np.int32) for p in BUCKETS}
+    feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
+    found = medians(engines, feeds, clock(0.002), rounds=3)
+    assert {p: dict(both) for p, both in found.items()} == {p: {"fp32": 2.0, "int8": 2.0} for p in BUCKETS}
+    assert len(order) == 4 + 3 * 4
+    assert sorted(order[4:8]) == ["fp32", "fp32", "int8", "int8"]
+
+
+# Artifacts
+
+
+def build(source: str, out: Path, precision: str, int8: Int8 | None, **more: object):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    return build_engine(source, out, task="embed", precision=precision, profiles=BUCKETS, int8=int8, **more)  # type: ignore[arg-type]
+
+
+def test_int8_is_sealed_with_its_figures_and_its_scales(source: str, scales: Scales, tmp_path: Path) -> None:
+    said: list[str] = []
+    made = build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD)), progress=said.append)
+    assert "judging" in said
+    manifest = read_manifest(tmp_path / "e")
+    assert manifest == made.manifest
+    assert (manifest.precision, manifest.accuracy) == ("int8", GOOD)
+    assert manifest.quantization["recipe"]["method"] == "max"
+    assert [check.metric for check in manifest.parity] == ["reference_error", "cosine_p1"]
+    loaded = open_engine(tmp_path / "e")
+    assert loaded.engine.name == "openvino/int8"
+    loaded.engine.close()
+    again = Int8(Scales.read(tmp_path / "e" / FILE))
+    assert again.sealed() == GOOD
+    assert build(source, tmp_path / "other", "int8", again).manifest.accuracy == GOOD
+    assert build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD))).reused
+
+
+def test_what_loses_too_much_is_not_written(source: str, scales: Scales, tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match="nothing was written"):
+        build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD)))
+    assert list(tmp_path.iterdir()) == []
+    assert (
+        build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD), {"top1": 0.5})).manifest.accuracy[0].limit == 0.5
+    )
+
+
+def test_auto_mixes_precisions_by_profile(
+    source: str, scales: Scales, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank_engines.build.quantize import trial
+
+    times = {BUCKETS[0]: {"fp32": 1.0, "int8": 2.0}, BUCKETS[1]: {"fp32": 9.0, "int8": 3.0}}
+    monkeypatch.setattr(trial, "medians", lambda *_: times)
+    manifest = build(source, tmp_path / "e", "auto", Int8(scales, judge(GOOD))).manifest
+    base = next(name for name in manifest.precision.split("+") if name != "int8")
+    assert manifest.precision == f"{base}+int8"
+    assert manifest.parts == {base: (BUCKETS[0],), "int8": (BUCKETS[1],)}
+    assert {"int8.xml", "int8.bin", f"{base}.xml", f"{base}.bin", FILE} <= manifest.files.keys()
+    assert [choice.times for choice in read_manifest(tmp_path / "e").choices] == list(times.values())
+    loaded = open_engine(tmp_path / "e")
+    assert isinstance(loaded.engine, MixedEngine)
+    assert loaded.engine.profiles == BUCKETS
+    for profile in BUCKETS:
+        ids = np.ones((profile.batch, profile.length), np.int32)
+        feeds = {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids * 0}
+        assert loaded.engine.infer(feeds)["embedding"].shape[0] == profile.batch
+    with pytest.raises(EngineError, match="no profile of openvino/"):
+        loaded.engine.infer({"input_ids": np.ones((3, 3), np.int32)})
+    loaded.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("figures", "int8_ms", "reason"), [(GOOD, 2.0, "not faster"), (BAD, 0.5, "loses too much: top1")]
+)
+def test_auto_leaves_int8_out_where_it_does_not_pay(
+    source: str,
+    scales: Scales,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    figures: Sequence[Figure],
+    int8_ms: float,
+    reason: str,
+) -> None:
+    from millirank_engines.build.quantize import trial
+
+    monkeypatch.setattr(trial, "medians", lambda e, *_: {p: dict(zip(e, (1.0, int8_ms), strict=True)) for p in BUCKETS})
+    manifest = build(source, tmp_path / "e", "auto", Int8(scales, judge(figures))).manifest
+    assert "int8" not in manifest.precision
+    assert reason in manifest.quantization["left_out"]
+    assert "model.xml" in manifest.files
+    assert FILE not in manifest.files
+    open_engine(tmp_path / "e").engine.close()
+
+
+def test_scales_must_be_there_gated_and_of_the_model(source: str, scales: Scales, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="precision int8 needs scales: name what to calibrate on with --calibration"):
+        build(source, tmp_path / "e", "int8", None)
+    with pytest.raises(EngineError, match="never passed the gate: name an index"):
+        build(source, tmp_path / "e", "int8", Int8(scales))
+    other = replace(scales, about={"model": "f" * 64, "name": "other"})
+    with pytest.raises(EngineError, match=r"of other \(f{12}\), not of shop-encoder .*--calibration"):
+        build(source, tmp_path / "e", "int8", Int8(other, judge(GOOD)))
+
+
+def test_a_plan_for_a_gpu_elsewhere_is_gated_by_its_graph(
+    source: str, scales: Scales, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx_libs", reason="pip install 'millirank[tensorrt-rtx-build]'")
+    from millirank_engines.build import tensorrt
+    from millirank_engines.build.backend import backend_of
+
+    monkeypatch.setattr(tensorrt, "this_gpu", lambda: None)
+    backend = backend_of("tensorrt-rtx", {"compute_capability": "8.9"})
+    eight = replace(scales, weight_bits=8)
+    made = build(source, tmp_path / "e", "int8", Int8(eight, judge(GOOD)), backend=backend).manifest
+    assert (made.precision, made.verified, made.accuracy) == ("int8", False, GOOD)
+    assert {"model.plan", FILE} <= made.files.keys()
+    with pytest.raises(EngineError, match="auto chooses by measurement, and any GPU of sm_89 is not here"):
+        build(source, tmp_path / "a", "auto", Int8(eight, judge(GOOD)), backend=backend)

@@ -12,7 +12,7 @@ from millirank.catalog.snapshot import Snapshot
 from millirank.errors import ConfigError
 from millirank.evaluation import Judgments, score
 from millirank.rerank import blend
-from millirank.retrieve import HybridRetriever, fuse
+from millirank.retrieve import HybridRetriever
 from millirank.segments import segments
 from millirank.tokens import Tokenizer
 from millirank.types import Order, Rows
@@ -74,7 +74,8 @@ class Accuracy:
             self.close()
             raise
         self._texts = (*self._known, *(query for query in self._judged if query not in self._known))
-        self._lexical: dict[str, Rows] = {}
+        self._searched = tuple(self._retriever.corrected(text) for text in self._texts)
+        self._lexical: dict[str, Order] = {}
         self._orders: list[Order] | None = None
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class Accuracy:
     # Encoders
 
     def _encoder(self, reference: Engine, engine: Engine, say: Progress) -> tuple[Figure, ...]:
-        tokens = self._tokenizer.queries(self._texts)
+        tokens = self._tokenizer.queries(self._searched)
 
         def vectors(one: Engine) -> Numbers:
             return inference.embed(one, self.spec, tokens)
@@ -112,7 +113,7 @@ class Accuracy:
         say(f"asking {len(tokens)} queries in INT8")
         second = vectors(engine)
         near = [[self._retriever.dense(vector, FOUND) for vector in some] for some in (first, second)]
-        fused = [[self._fused(text, rows) for text, rows in zip(self._texts, some, strict=True)] for some in near]
+        fused = [[self._fused(text, rows) for text, rows in zip(self._searched, some, strict=True)] for some in near]
         cosines = np.einsum("ij,ij->i", first, second), self._held_cosines(reference, engine)
         orders = [[order.rows for order in some] for some in fused]
         return (
@@ -151,7 +152,7 @@ class Accuracy:
 
     def _reranker(self, reference: Engine, engine: Engine, say: Progress) -> tuple[Figure, ...]:
         orders = self._candidates(say)
-        queries = self._tokenizer.queries(self._texts)
+        queries = self._tokenizer.queries(self._searched)
         heads = [order.rows[: self._depth].tolist() for order in orders]
         pairs = [
             (query, self._snapshot.tokens[row]) for query, rows in zip(queries, heads, strict=True) for row in rows
@@ -186,13 +187,13 @@ class Accuracy:
                 loaded = open_engine(folder)
                 try:
                     tokenizer = Tokenizer(loaded.tokenizer, loaded.spec)
-                    return inference.embed(loaded.engine, loaded.spec, tokenizer.queries(self._texts))
+                    return inference.embed(loaded.engine, loaded.spec, tokenizer.queries(self._searched))
                 finally:
                     loaded.engine.close()
 
             found = self._remembered(f"candidates-{read_manifest(folder).key[:8]}", vectors)
             near = [self._retriever.dense(vector, FOUND) for vector in found]
-            self._orders = [self._fused(text, rows) for text, rows in zip(self._texts, near, strict=True)]
+            self._orders = [self._fused(text, rows) for text, rows in zip(self._searched, near, strict=True)]
         return self._orders
 
     # Both
@@ -200,7 +201,7 @@ class Accuracy:
     def _fused(self, text: str, near: Rows) -> Order:
         if text not in self._lexical:
             self._lexical[text] = self._retriever.lexical(text, FOUND)
-        return fuse([near, self._lexical[text]])
+        return self._retriever.fused(self._lexical[text], near)
 
     def _with_right(self, some: Sequence[Rows]) -> list[tuple[Rows, Mapping[str, int]]]:
         return list(zip(some[: len(self._known)], self._known.values(), strict=True))
@@ -232,7 +233,7 @@ class Accuracy:
         about = {
             "model": self.spec.hash,
             "snapshot": self._snapshot.manifest["files"],
-            "texts": self._texts,
+            "texts": self._searched,
             "depth": self._depth if name == "scores" else 0,
         }
         path = self._cache / f"{name}-{digest(about)[:16]}.npy"

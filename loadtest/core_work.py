@@ -1,0 +1,96 @@
+"""Processor time that a query takes in the core, besides the engines: docs/benchmarks/core-work.json and core-work.md.
+
+python loadtest/core_work.py --index INDEX
+
+The engines compute nothing here, so what is left is Python's: queues, cost tables, depth, plans and packing, with the
+products' tokens of a real index. Of processor time, so that other work on the machine hardly counts; the median of
+several rounds.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from report import Row, write
+
+from millirank.catalog.snapshot import Snapshot
+from millirank.core import Core
+from millirank.costs import CostTable
+from millirank.jobs import EncodeJob, Reranked, RerankJob
+from millirank.lane import Model
+from millirank_engines import read_manifest
+from millirank_engines.base import Profile, Tensors
+
+QUERIES, ROUNDS, DEPTH = 500, 7, 50
+CALL, TOKEN = 1e-4, 1.5e-7  # seconds of an engine call and of a padded token, about those of an H100
+ENCODES = tuple(Profile(batch, length) for batch in (1, 2, 4, 8, 16) for length in (8, 16, 32))
+RERANKS = tuple(Profile(batch, length) for batch in (1, 2, 4, 8, 16, 32, 50, 64) for length in (16, 24, 32, 48, 64))
+NOTES = (
+    "One query at a time: an encode of 3 tokens and a rerank of 50 products drawn at random, with engines that",
+    "compute nothing and answer at once. Without sockets and without threads.",
+)
+
+
+class Idle:
+    """An engine that answers zeros."""
+
+    def __init__(self, output: str, profiles: tuple[Profile, ...], dim: int = 0) -> None:
+        self.name, self.profiles, self._output, self._dim = "idle", profiles, output, dim
+
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Zeros of the right shape."""
+        batch = len(feeds["input_ids"])
+        return {self._output: np.zeros((batch, self._dim) if self._dim else batch, np.float32)}
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def core_of(index: Path) -> tuple[Core, Snapshot]:
+    """A core of idle engines over an index."""
+    encoder, reranker = (read_manifest(index / "engines" / name).model for name in ("encoder", "reranker"))
+    snapshot = Snapshot.open(index, encoder=encoder, reranker=reranker, hashes=False)
+    core = Core(
+        Model(Idle("embedding", ENCODES, 384), encoder), Model(Idle("score", RERANKS), reranker), background=False
+    )
+    core.encode_costs = CostTable({p: CALL + TOKEN * p.tokens for p in ENCODES})
+    core.rerank_costs = CostTable({p: CALL + TOKEN * p.tokens for p in RERANKS})
+    core.snapshots[snapshot.version] = snapshot.tokens
+    return core, snapshot
+
+
+def seconds(core: Core, snapshot: Snapshot, sla: float) -> tuple[float, float]:
+    """Seconds of processor time a query, and the mean depth."""
+    rng, query, answers = np.random.default_rng(0), np.array([2000, 3000, 4000], np.uint16), list[object]()
+    rows = rng.integers(0, len(snapshot), (QUERIES, DEPTH)).astype(np.uint32)
+    start = time.process_time()
+    for some in rows:
+        core.submit(EncodeJob(answers.append, time.monotonic() + sla, query))
+        core.submit(RerankJob(answers.append, time.monotonic() + sla, query, some, snapshot.version))
+        core.step()
+    taken = time.process_time() - start
+    depths = [len(answer.scores) for answer in answers if isinstance(answer, Reranked)]
+    return taken / QUERIES, sum(depths) / QUERIES
+
+
+def main() -> None:
+    """Measures and writes both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--index", type=Path, required=True, help="what `millirank index` wrote")
+    core, snapshot = core_of(parser.parse_args().index)
+    rows = []
+    for case, sla in (("whole depth", 1.0), ("depth cut by the deadline", 0.002)):
+        seconds(core, snapshot, sla)
+        measured = [seconds(core, snapshot, sla) for _ in range(ROUNDS)]
+        taken, depths = zip(*measured, strict=True)
+        rows.append(Row(case, "processor time", 1e6 * float(np.median(taken)), "µs a query"))
+        rows.append(Row(case, "spread", 1e6 * (max(taken) - min(taken)), "µs a query"))
+        rows.append(Row(case, "depth mean", float(np.mean(depths)), "candidates"))
+    snapshot.close()
+    write("core-work", "The core's own work", NOTES, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,31 @@ def _without_reranks(shop: Shop) -> Pipeline:
 
     shop.pipeline.transport = Ending(shop.core)
     return shop.pipeline
+
+
+async def test_a_reader_that_is_slow_is_no_wait_for_the_reranker(tmp_path: Path) -> None:
+    with open_shop(tmp_path, reranker={"fail": lambda _: True}) as shop:
+        query = Query("coffee", limit=10, rerank_depth=None, deadline=None, arrived=time.monotonic())
+        async for ranking in shop.pipeline.search(query):
+            final = ranking
+            await asyncio.sleep(0.2)
+    assert final.degraded is Degraded.RERANKER_FAULT
+    assert final.timings.rerank_queue < 150_000
+    with open_shop(tmp_path) as shop:
+        _, final = await ask(shop, "coffee", depth=0)
+    assert final.timings.rerank_queue == 0
+
+
+async def test_candidates_whose_place_is_certain_are_not_reranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_shop(tmp_path) as shop:
+        retriever = shop.pipeline._retriever
+        fused = retriever.fused
+        monkeypatch.setattr(retriever, "fused", lambda lexical, dense: replace(fused(lexical, dense), exact=2))
+        provisional, final = await ask(shop, "coffee", depth=6)
+    assert final.rerank_depth == 4
+    assert [hit.id for hit in final.hits[:2]] == [hit.id for hit in provisional.hits[:2]]
 
 
 async def test_a_reranker_overrun_ends_in_time(tmp_path: Path) -> None:

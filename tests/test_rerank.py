@@ -11,7 +11,7 @@ def test_exact_products_stay_ahead_of_whatever_the_reranker_says(exact: int, val
     scores = np.linspace(1, 0, count, dtype=np.float32)
     scores[:exact] += np.arange(exact, 0, -1, dtype=np.float32)
     prior = Order(np.arange(count, dtype=np.uint32), scores, exact)
-    order = blend(prior, np.array(values[:count], np.float32))
+    order = blend(prior, np.array(values[: count - exact], np.float32))
     assert order.rows[:exact].tolist() == list(range(exact))
     assert sorted(order.rows.tolist()) == list(range(count))
     assert (np.diff(order.scores) <= 1e-5).all()
@@ -21,6 +21,6 @@ def test_exact_products_stay_ahead_of_whatever_the_reranker_says(exact: int, val
 def test_the_others_are_blended_as_if_there_were_no_exact_ones() -> None:
     rest = Order(np.array([10, 11, 12], np.uint32), np.array([0.3, 0.3, 0.1], np.float32))
     whole = Order(np.array([7, 10, 11, 12], np.uint32), np.array([1.3, 0.3, 0.3, 0.1], np.float32), exact=1)
-    scores = np.array([-9, -1, 4, 0], np.float32)
-    assert blend(whole, scores).rows.tolist() == [7, *blend(rest, scores[1:]).rows.tolist()]
-    assert blend(whole, scores[:1]).rows.tolist() == [7, 10, 11, 12]
+    scores = np.array([-1, 4, 0], np.float32)
+    assert blend(whole, scores).rows.tolist() == [7, *blend(rest, scores).rows.tolist()]
+    assert blend(whole, scores[:0]).rows.tolist() == [7, 10, 11, 12]

@@ -1,5 +1,6 @@
 """What engine calls cost, and the cheapest calls that run a set of sequences: pure, over measured seconds."""
 
+import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class CostTable:
             _Cover({place: (batch, cost) for place, (batch, cost, length) in known.items() if length >= edge})
             for edge in self.edges
         ]
-        self._solved = 0
+        self._solved, self._solving = 0, threading.Lock()
         self._solve(AT_ONCE)
 
     def observe(self, profile: Profile, taken: float) -> None:
@@ -158,9 +159,10 @@ class CostTable:
 
     def _solve(self, n: int) -> None:
         if n > self._solved:
-            self._solved = n
-            for cover in self._covers:
-                cover.solve(n)
+            with self._solving:  # a lane's thread and the event loop may both come
+                for cover in self._covers:
+                    cover.solve(n)
+                self._solved = max(self._solved, n)
 
     def _paced(self, edge: int, n: int) -> float:
         total, first = 0.0, self._covers[edge].first

@@ -69,7 +69,8 @@ class Pipeline:
         retriever: the lexical and the dense index.
         encoder_tokens: the encoder's tokenizer.
         reranker_tokens: the reranker's tokenizer.
-        executor: one thread, which alone reads indexes and products: the event loop never waits for a disk.
+        executor: one thread, which alone reads indexes and products; the event loop reads the dictionaries that
+            words are corrected with, and nothing else.
         limits: how far a query may go; replaced, if at all, before the first real query.
         clock: monotonic seconds, the same that Query.arrived and Query.deadline were read from.
     """
@@ -127,14 +128,15 @@ class Pipeline:
             index_version=str(self._catalog.version),
             query_truncated=truncated or pair_truncated,
         )
-        asked = self._clock()
-        reranking = asyncio.ensure_future(self._rerank(pair_tokens, found.order.rows, query))  # while the answer leaves
+        reranking = asyncio.ensure_future(
+            self._rerank(pair_tokens, found.order, query, text)
+        )  # while the answer leaves
         try:
             yield answer
-            reranked, reason = await reranking
+            reranked, reason, waited = await reranking
         finally:
             reranking.cancel()  # without effect once it has ended
-        waited, ran = (reranked.queued, reranked.ran) if reranked else (self._clock() - asked, 0.0)
+        waited, ran = (reranked.queued, reranked.ran) if reranked else (waited, 0.0)
         timings = replace(timings, rerank_queue=_micros(waited), rerank=_micros(ran))
         order = blend(found.order, reranked.scores) if reranked else found.order
         missing = [row for row in order.rows[: query.limit].tolist() if row not in found.products]
@@ -187,17 +189,30 @@ class Pipeline:
         products = self._products(fused.rows[: query.limit].tolist())
         return Found(fused, products, seconds + retrieved - start, self._clock() - retrieved)
 
-    async def _rerank(self, tokens: Ids, rows: Rows, query: Query) -> tuple[Reranked | None, Degraded | None]:
-        """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
+    async def _rerank(
+        self, tokens: Ids, order: Order, query: Query, text: str
+    ) -> tuple[Reranked | None, Degraded | None, float]:
+        """The reranker's scores of the first candidates whose place is not certain, and the seconds it took.
+
+        Or why there are none: whatever the engine does, the final order leaves in time.
+        """
         cap = self.limits.rerank_depth
-        rows = rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
+        rows = order.rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if self.sample is not None:
-            self.sample((query.text, len(tokens), rows))
+            self.sample((text, len(tokens), rows))
+        rows = rows[order.exact :]
         if not len(rows):
-            return None, None
+            return None, None, 0.0
+        asked = self._clock()
         deadline = self._before(query.deadline, self.limits.reply_reserve)
-        if deadline is not None and deadline <= self._clock():
-            return None, Degraded.DEADLINE
+        if deadline is not None and deadline <= asked:
+            return None, Degraded.DEADLINE, 0.0
+        reranked, reason = await self._scores(tokens, rows, query, deadline)
+        return reranked, reason, self._clock() - asked
+
+    async def _scores(
+        self, tokens: Ids, rows: Rows, query: Query, deadline: float | None
+    ) -> tuple[Reranked | None, Degraded | None]:
         try:
             async with asyncio.timeout(self._left(deadline)):
                 scores_by = self._before(deadline, HANDOVER)

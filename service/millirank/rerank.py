@@ -1,5 +1,7 @@
 """The rerank stage: how the reranker's scores and the prior order make the final order."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,17 +18,17 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
 
     Args:
         prior: n candidates in fused order.
-        scores: the reranker's scores of the first ones, (depth,), depth at most n.
+        scores: the reranker's scores of the first ones that are not exact, (depth,), depth at most n - prior.exact.
     """
-    first, depth = prior.exact, len(scores)
-    if depth <= first:
+    if not len(scores):
         return prior
-    final = _standard(scores[first:]) + _standard(prior.scores[first:depth])
+    first, end = prior.exact, prior.exact + len(scores)
+    final = _standard(scores) + _standard(prior.scores[first:end])
     best = np.argsort(-final, kind="stable")
-    tail = final[best[-1]] + (prior.scores[depth:] - prior.scores[depth - 1])
+    tail = final[best[-1]] + (prior.scores[end:] - prior.scores[end - 1])
     ahead = final[best[0]] + (prior.scores[:first] - prior.scores[first])
     return Order(
-        np.concatenate([prior.rows[:first], prior.rows[first:depth][best], prior.rows[depth:]]),
+        np.concatenate([prior.rows[:first], prior.rows[first:end][best], prior.rows[end:]]),
         np.concatenate([ahead, final[best], tail]).astype(np.float32),
         first,
     )
@@ -34,6 +36,6 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
 
 def _standard(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Standard scores; zeros where all values are equal."""
-    centred = values - values.mean(dtype=np.float64)
-    deviation = centred.std()
+    centred = values - values.sum(dtype=np.float64) / len(values)
+    deviation = math.sqrt(centred @ centred / len(values))
     return centred / deviation if deviation > 0 else np.zeros_like(centred)

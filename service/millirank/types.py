@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Product = Mapping[str, Any]  # id, title and, if present, the other fields of millirank.v1.Product
 Rows = NDArray[np.uint32]  # products of one snapshot, (n,)
-Served = tuple[str, int, Rows]  # a query, its tokens to the reranker, and the candidates that the reranker was given
+Served = tuple[str, int, Rows]  # a query as it was searched, its tokens to the reranker, and the first candidates
 
 
 class Phase(Enum):

@@ -40,7 +40,7 @@ def test_the_reranker_beats_the_order_that_it_is_given(chorus_scores: dict[str, 
 
 
 def test_among_judged_products_the_reranker_does_no_harm_beyond_noise(chorus_scores: dict[str, Scores]) -> None:
-    """It was ahead by .004 until the first stage became better than the one that it was trained for; now it is behind."""
+    """It was ahead by .004 of the first stage that it was trained for; behind a better one it is not any more."""
     difference = compare(chorus_scores["reranked"], chorus_scores["fused"], "ndcg@10 judged")
     assert difference.interval[1] > 0
     assert chorus_scores["reranked"].mean("ndcg@10 judged") >= 0.88

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .costs import CostTable
+from .costs import AT_ONCE, CostTable
 from .pace import Pace
 
 
@@ -78,8 +78,8 @@ class Depth:
     The share keeps depth smooth under load. A rerank that used all the time its deadline leaves would let those behind
     it wait for nearly all of theirs; so each request takes at most UTILISATION / rate seconds, and queries that come at
     that rate find the reranker free. The share is reckoned for a batch of as many requests as half the time left
-    brings, because what a call costs at all is then paid once for all of them. Below LEAST candidates there is no order
-    to change.
+    brings, up to what the cost table has solved for, because what a call costs at all is then paid once for all of
+    them. Below LEAST candidates there is no order to change.
 
     Args:
         costs: the reranker's.
@@ -112,7 +112,7 @@ class Depth:
         depth = self.costs.depth_that_fits(pairs, left)
         rate = self.rate.at(now)
         if rate * left > len(pairs) * self.UTILISATION:
-            together = max(len(pairs), int(rate * left / 2))
+            together = max(len(pairs), min(int(rate * left / 2), AT_ONCE // max(1, cap)))
             batch = list(itertools.islice(itertools.cycle(pairs), together))
             depth = min(depth, self.costs.depth_that_fits(batch, together * self.UTILISATION / rate))
         if depth < least:  # a share too small for anything is no reason to do nothing in time that is there

@@ -252,6 +252,25 @@ def test_calibration_goes_on_where_it_was_stopped(exported: Export, data: Calibr
     assert said == []
 
 
+@pytest.mark.parametrize("damage", ["cut", "not all groups", "flipped"])
+def test_damaged_histograms_are_made_anew(exported: Export, data: CalibrationData, tmp_path: Path, damage: str) -> None:
+    onnx_file = exported.folder / "model.onnx"
+    whole = histograms(onnx_file, data, tmp_path, lambda _: None)
+    saved = tmp_path / "histograms.npz"
+    if damage == "not all groups":
+        with np.load(saved) as file:
+            parts = dict(file)
+        del parts[f"{list(whole)[-1]}/high"]
+        np.savez_compressed(saved, **parts)
+    else:
+        content = bytearray(saved.read_bytes())
+        content[len(content) // 2] ^= 255
+        saved.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    again = histograms(onnx_file, data, tmp_path, lambda _: None)
+    for group, one in whole.items():
+        assert np.array_equal(one.counts, again[group].counts)
+
+
 def test_without_onnx_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

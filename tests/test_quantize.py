@@ -17,10 +17,13 @@ from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import (
     TOKENS,
     CalibrationData,
+    distinct,
+    distinct_pairs,
     pairs_data,
     random_sequences,
     sequences_data,
     split,
+    split_pairs,
 )
 from millirank_engines.build.quantize.ranges import Histogram, amax, histograms
 from millirank_engines.build.quantize.scales import Scales, group_of
@@ -211,6 +214,27 @@ def test_pairs_become_pairs(exported: Export) -> None:
         pairs_data([], exported.spec, "x")
     with pytest.raises(EngineError, match=r"too few .*give 8 or more"):
         split(made)
+
+
+def test_no_text_of_a_pair_both_calibrates_and_is_held_back() -> None:
+    texts = [np.array([10 + i, 5]) for i in range(20)]
+    ring = [(texts[i] + 100, texts[j]) for i in range(20) for j in (i, i - 1)]  # each product in two pairs
+    dense = [(query + 100, product) for query in texts for product in texts]
+    for pairs in (ring, dense):
+        used, held = split_pairs(distinct_pairs([*pairs, *pairs[:7]]), "x")
+        for place in (0, 1):
+            assert not {pair[place].tobytes() for pair in used} & {pair[place].tobytes() for pair in held}
+        assert len(used) > len(held) > 0
+    assert len(held) == 25
+    assert len(used) == 225
+    with pytest.raises(EngineError, match=r"3 pairs of x are too few .*give 8 or more"):
+        split_pairs(ring[:3], "x")
+
+
+def test_repeated_texts_count_once() -> None:
+    texts = [np.array([7, 8]), np.array([9]), np.array([7, 8], np.int32)]
+    assert [ids.tolist() for ids in distinct(texts)] == [[7, 8], [9]]
+    assert len(distinct_pairs([(texts[0], texts[1]), (texts[2], texts[1]), (texts[1], texts[0])])) == 2
 
 
 # Ranges

@@ -126,6 +126,24 @@ def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], 
         Texts(str(traffic), tokenizer, index=None, count=8).data()
 
 
+@pytest.mark.parametrize("name", ["encoder", "reranker"])
+def test_what_calibrates_is_not_held_back(shop: dict[str, Path], name: str) -> None:
+    folder = shop["index"] / "engines" / name
+    tokenizer = Tokenizer(folder / "tokenizer.json", read_manifest(folder).model)
+    texts = Texts(str(shop["index"]), tokenizer, index=shop["index"], count=60)
+    rows = [
+        [
+            bytes(part)
+            for batch in half.batches
+            for ids, kinds in zip(batch["input_ids"], batch["token_type_ids"], strict=True)
+            for part in ((ids,) if name == "encoder" else (ids[kinds == 0], ids[kinds == 1]))
+        ]
+        for half in texts.halves()
+    ]
+    assert len(rows[0]) > len(rows[1]) > 9
+    assert not set(rows[0]) & set(rows[1])
+
+
 def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "e"
     with pytest.raises(ConfigError, match="--gate is for --precision int8 or auto"):

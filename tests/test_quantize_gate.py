@@ -12,6 +12,7 @@ from models import Tiny, calm, write_model
 
 from millirank_engines import EngineError, FakeEngine, Figure, Profile, open_engine, read_manifest
 from millirank_engines.base import Engine
+from millirank_engines.build import request
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
@@ -187,6 +188,16 @@ def test_int8_is_sealed_with_its_figures_and_its_scales(source: str, scales: Sca
     assert build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD))).reused
     with pytest.raises(GateFailed):
         build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD), asked={"texts": "others"}))
+
+
+def test_another_gates_code_is_another_build(
+    source: str, scales: Scales, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD)))
+    before = request.sha256_of
+    monkeypatch.setattr(request, "sha256_of", lambda path: "other" if path.name == "gate.py" else before(path))
+    with pytest.raises(GateFailed):
+        build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD)))
 
 
 def test_what_loses_too_much_is_not_written(source: str, scales: Scales, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from millirank_engines.build.parity import parity_feeds, words
 from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.choice import medians
-from millirank_engines.build.quantize.data import CalibrationData, split
+from millirank_engines.build.quantize.data import CalibrationData
 from millirank_engines.build.quantize.ranges import METHODS
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.sensitivity import Deviations
@@ -72,7 +72,7 @@ class Bench:
     def data(self, source: str) -> tuple[CalibrationData, CalibrationData]:
         """What calibrates, and what is held back."""
         texts = Texts(self.sources[source], self.tokenizer, index=self.options.index, count=self.options.count)
-        return split(texts.data())
+        return texts.halves()
 
     def engine(self, scales: Scales) -> Engine:
         """The model in INT8."""

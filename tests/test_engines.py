@@ -266,3 +266,11 @@ def test_kendall_tau_counts_pairs_within_rankings() -> None:
     assert kendall_tau([(up, down)]) == -1
     assert kendall_tau([(up, up), (up, down)]) == 0
     assert kendall_tau([(up[:1], up[:1])]) == 1
+
+
+def test_kendall_tau_leaves_out_what_the_reference_ties() -> None:
+    tied = np.array([1, 1, 2], np.float32)
+    assert kendall_tau([(tied, tied)]) == 1
+    assert kendall_tau([(np.array([2, 1, 3], np.float32), tied)]) == 1
+    assert kendall_tau([(np.array([3, 3, 3], np.float32), tied)]) == 0
+    assert kendall_tau([(tied, np.ones(3, np.float32))]) == 1

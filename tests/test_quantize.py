@@ -17,10 +17,13 @@ from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import (
     TOKENS,
     CalibrationData,
+    distinct,
+    distinct_pairs,
     pairs_data,
     random_sequences,
     sequences_data,
     split,
+    split_pairs,
 )
 from millirank_engines.build.quantize.ranges import Histogram, amax, histograms
 from millirank_engines.build.quantize.scales import Scales, group_of
@@ -213,6 +216,27 @@ def test_pairs_become_pairs(exported: Export) -> None:
         split(made)
 
 
+def test_no_text_of_a_pair_both_calibrates_and_is_held_back() -> None:
+    texts = [np.array([10 + i, 5]) for i in range(20)]
+    ring = [(texts[i] + 100, texts[j]) for i in range(20) for j in (i, i - 1)]  # each product in two pairs
+    dense = [(query + 100, product) for query in texts for product in texts]
+    for pairs in (ring, dense):
+        used, held = split_pairs(distinct_pairs([*pairs, *pairs[:7]]), "x")
+        for place in (0, 1):
+            assert not {pair[place].tobytes() for pair in used} & {pair[place].tobytes() for pair in held}
+        assert len(used) > len(held) > 0
+    assert len(held) == 25
+    assert len(used) == 225
+    with pytest.raises(EngineError, match=r"3 pairs of x are too few .*give 8 or more"):
+        split_pairs(ring[:3], "x")
+
+
+def test_repeated_texts_count_once() -> None:
+    texts = [np.array([7, 8]), np.array([9]), np.array([7, 8], np.int32)]
+    assert [ids.tolist() for ids in distinct(texts)] == [[7, 8], [9]]
+    assert len(distinct_pairs([(texts[0], texts[1]), (texts[2], texts[1]), (texts[1], texts[0])])) == 2
+
+
 # Ranges
 
 
@@ -250,6 +274,25 @@ def test_calibration_goes_on_where_it_was_stopped(exported: Export, data: Calibr
     said.clear()
     histograms(onnx_file, many, tmp_path / "work", said.append)
     assert said == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "not all groups", "flipped"])
+def test_damaged_histograms_are_made_anew(exported: Export, data: CalibrationData, tmp_path: Path, damage: str) -> None:
+    onnx_file = exported.folder / "model.onnx"
+    whole = histograms(onnx_file, data, tmp_path, lambda _: None)
+    saved = tmp_path / "histograms.npz"
+    if damage == "not all groups":
+        with np.load(saved) as file:
+            parts = dict(file)
+        del parts[f"{list(whole)[-1]}/high"]
+        np.savez_compressed(saved, **parts)
+    else:
+        content = bytearray(saved.read_bytes())
+        content[len(content) // 2] ^= 255
+        saved.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    again = histograms(onnx_file, data, tmp_path, lambda _: None)
+    for group, one in whole.items():
+        assert np.array_equal(one.counts, again[group].counts)
 
 
 def test_without_onnx_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,9 @@
 """`millirank engine build --precision int8`: sources, the gate over an index, and what is printed."""
 
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,16 +14,23 @@ from typer.testing import CliRunner
 
 from millirank.catalog.ingest import Models, build_snapshot
 from millirank.catalog.layout import CatalogFolder
+from millirank.commands import quantized
+from millirank.commands.accuracy import Accuracy
 from millirank.commands.calibration import Texts
 from millirank.commands.engine import app
 from millirank.errors import ConfigError
 from millirank.tokens import Tokenizer
-from millirank_engines import EngineError, Task, open_engine, read_manifest
+from millirank_engines import FakeEngine, Profile, Task, open_engine, read_manifest
+from millirank_engines.build.backend import backend_of
 from millirank_engines.build.compile import build_engine
+from millirank_engines.build.quantize.data import random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import GateFailed
+from millirank_engines.build.quantize.scales import Scales
+from millirank_engines.device import Device
 
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
 PROFILES = "1x32,8x32,8x64"
+DIGITS = str.maketrans("0123456789", "abcdefghij")
 LOSSES = "top1=100,recall@100=100,cosine_p1=1"
 
 
@@ -36,7 +47,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         build_engine(str(made[name]), index.engines / name, task=task, precision="fp32", profiles=profiles_of(PROFILES))
     encoder, reranker = (open_engine(index.engines / name) for name in tasks)
     tokenizers = [Tokenizer(one.tokenizer, one.spec) for one in (encoder, reranker)]
-    build_snapshot(index.root, rows(products(60)), Models(encoder.engine, *tokenizers))
+    worded = ({**one, "title": one["title"].translate(DIGITS)} for one in products(60))  # no model numbers
+    numbered = ({**one, "id": f"n{one['id']}"} for one in products(12, seed=1))
+    build_snapshot(index.root, rows([*worded, *numbered]), Models(encoder.engine, *tokenizers))
     for one in (encoder, reranker):
         one.engine.close()
     return {**made, "index": index.root}
@@ -71,18 +84,20 @@ def test_an_encoder_is_calibrated_gated_and_shown(shop: dict[str, Path], tmp_pat
     assert (tmp_path / ".e.int8").is_dir()
     again = run(shop, tmp_path / "e", "encoder", *options)
     assert "nothing was built" in again
-    scales = tmp_path / "e" / "scales.safetensors"
-    assert "built" in run(shop, tmp_path / "f", "encoder", "--precision", "int8", "--calibration", scales)
+    scales = shutil.copyfile(tmp_path / "e" / "scales.safetensors", tmp_path / "other.safetensors")
+    from_scales = ["--precision", "int8", "--calibration", scales]
+    made = Scales.read(scales)
+    lossy = [{**figure, "int8": figure["fp32"] - 0.5, "limit": 1.0} for figure in made.about["gate"]]
+    replace(made, about={**made.about, "gate": lossy}).write(scales)
+    with pytest.raises(GateFailed, match=r"cosine_p1 1 → 0\.5 \(loses 0\.5, may lose 0\.01\) FAILED"):
+        run(shop, tmp_path / "f", "encoder", *from_scales)
+    assert "built" in run(shop, tmp_path / "f", "encoder", *from_scales, "--allow-loss", LOSSES)
 
 
 def test_a_reranker_is_gated_on_the_final_order(shop: dict[str, Path], tmp_path: Path) -> None:
     allowed = "top1=100,kendall_tau=2"
     options = ["--precision", "auto", "--calibration", "random", *gated(shop), "--allow-loss", allowed]
-    try:
-        run(shop, tmp_path / "e", "reranker", *options)
-    except EngineError as error:  # random weights: nothing of them need survive
-        assert "every layer suffers from INT8" in str(error)  # noqa: PT017
-        return
+    run(shop, tmp_path / "e", "reranker", *options)
     manifest = read_manifest(tmp_path / "e")
     assert [figure.name for figure in manifest.accuracy] == ["top1", "kendall_tau"]
     assert manifest.accuracy[1].count == 100
@@ -103,9 +118,30 @@ def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], 
     tokenizer = Tokenizer(shop["index"] / "engines" / "reranker" / "tokenizer.json", loaded.model)
     found = Texts(str(traffic), tokenizer, index=shop["index"], count=8)
     assert found.origin == "traffic"
-    assert found.data().rows == 16
+    assert found.data().rows == 2  # nothing counts twice
+    asked = [{"query": query, "candidates": ["p1", "p2"]} for query in ("red", "blue", "green", "red", "red")]
+    traffic.write_bytes(b"\n".join(map(orjson.dumps, asked)))
+    assert Texts(str(traffic), tokenizer, index=shop["index"], count=3).data().rows == 6  # three different queries
     with pytest.raises(ConfigError, match="name the index that they are in with --gate"):
         Texts(str(traffic), tokenizer, index=None, count=8).data()
+
+
+@pytest.mark.parametrize("name", ["encoder", "reranker"])
+def test_what_calibrates_is_not_held_back(shop: dict[str, Path], name: str) -> None:
+    folder = shop["index"] / "engines" / name
+    tokenizer = Tokenizer(folder / "tokenizer.json", read_manifest(folder).model)
+    texts = Texts(str(shop["index"]), tokenizer, index=shop["index"], count=60)
+    rows = [
+        [
+            bytes(part)
+            for batch in half.batches
+            for ids, kinds in zip(batch["input_ids"], batch["token_type_ids"], strict=True)
+            for part in ((ids,) if name == "encoder" else (ids[kinds == 0], ids[kinds == 1]))
+        ]
+        for half in texts.halves()
+    ]
+    assert len(rows[0]) > len(rows[1]) > 9
+    assert not set(rows[0]) & set(rows[1])
 
 
 def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path], tmp_path: Path) -> None:
@@ -120,3 +156,98 @@ def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path]
         run(shop, out, "encoder", "--precision", "int8", "--calibration", "nowhere", *gated(shop))
     with pytest.raises(ConfigError, match=r"known-item queries, the gate asks 5000: .*--gate-queries"):
         run(shop, out, "encoder", "--precision", "int8", "--calibration", "random", *gated(shop, 5000))
+
+
+# What the gate asks
+
+
+def judge(shop: dict[str, Path], cache: Path, name: str = "reranker", **more: object) -> Accuracy:
+    folder = shop["index"] / "engines" / name
+    tokenizer = Tokenizer(folder / "tokenizer.json", read_manifest(folder).model)
+    held = sequences_data(random_sequences(8, tokenizer.spec, 10), tokenizer.spec, "x")
+    return Accuracy(shop["index"], tokenizer, held=held, cache=cache, **{"queries": 10, "depth": 5, **more})  # type: ignore[arg-type]
+
+
+def test_what_the_gate_asks_is_in_the_key(shop: dict[str, Path], tmp_path: Path) -> None:
+    changes: list[dict[str, object]] = [{}, {"depth": 4}, {"queries": 8}, {"judged": {"red lamp": {"p1": 3}}}]
+    found = []
+    for change in changes:
+        one = judge(shop, tmp_path, **change)
+        found.append(orjson.dumps(one.asked(), option=orjson.OPT_SORT_KEYS))
+        one.close()
+    assert len(set(found)) == len(changes)
+    encoder = read_manifest(shop["index"] / "engines" / "encoder")
+    assert orjson.loads(found[0])["encoder"] == encoder.key
+    same = judge(shop, tmp_path)
+    assert orjson.dumps(same.asked(), option=orjson.OPT_SORT_KEYS) == found[0]
+    same.close()
+
+
+def test_known_items_are_queries_whose_answer_an_engine_can_change(shop: dict[str, Path], tmp_path: Path) -> None:
+    asked = judge(shop, tmp_path, queries=80)
+    orders = [asked._retriever.lexical(query, 10) for query in asked._searched]
+    asked.close()
+    assert [order.exact for order in orders] == [0] * 80
+    with pytest.raises(ConfigError, match=r"has 1[012]\d known-item queries, the gate asks 140"):  # of 72 products
+        judge(shop, tmp_path, queries=140)
+
+
+def test_judgments_of_another_catalogue_are_refused(shop: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none of the products that --judgments call right is in .*leave them out"):
+        judge(shop, tmp_path, judged={"red lamp": {"elsewhere": 3, "p1": 0}})
+    asked = judge(shop, tmp_path, judged={"red lamp": {"p1": 3}, "sofa": {"elsewhere": 3}})
+    assert list(asked._judged) == ["red lamp"]
+    asked.close()
+
+
+def test_answers_of_fp32_are_asked_again_where_they_would_differ(
+    shop: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calls(engine: FakeEngine, *, reverse: bool = False) -> int:
+        asked = judge(shop, tmp_path)
+        dense = asked._retriever.dense
+        if reverse:
+            monkeypatch.setattr(asked._retriever, "dense", lambda vector, k: dense(-vector, k))
+        asked(engine, FakeEngine(task="rerank"), lambda _: None)
+        asked.close()
+        return engine.calls
+
+    def other(profiles: Sequence[Profile]) -> FakeEngine:
+        return FakeEngine(task="rerank", profiles=profiles)
+
+    assert calls(FakeEngine(task="rerank")) > 0
+    assert calls(FakeEngine(task="rerank")) == 0
+    assert calls(FakeEngine(task="rerank"), reverse=True) > 0
+    assert calls(other([Profile(4, 96)])) > 0
+
+
+def test_scales_that_were_gated_elsewhere_are_gated_again(
+    shop: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash_ = read_manifest(shop["index"] / "engines" / "encoder").model.hash
+    gate = [{"name": "top1", "fp32": 80.0, "int8": 80.0, "limit": 0.3}]
+    file = tmp_path / "x.safetensors"
+    Scales({"encoder.layer.0.output.dense": 1.0}, about={"model": hash_, "gate": gate}).write(file)
+    backend = backend_of("openvino")
+
+    def int8(features: tuple[str, ...], **more: object) -> tuple[int, bool]:
+        device = Device("cpu", "x86_64", "old", features)
+        monkeypatch.setattr(type(backend), "device", property(lambda _: device))
+        with ExitStack() as opened:
+            wish = quantized.Wish(str(file), **more)  # type: ignore[arg-type]
+            made = quantized.int8_of(
+                str(shop["encoder"]), "embed", backend, wish, tmp_path / "work", lambda _: None, opened
+            )
+            return made.scales.weight_bits, made.judge is not None
+
+    assert int8(("avx512_vnni",)) == (8, False)
+    with pytest.raises(ConfigError, match=r"gated with weights of 8 bits, old needs 7.*--gate"):
+        int8(("avx2",))
+    asking = {"gate": shop["index"], "queries": 10, "depth": 5, "count": 20}
+    assert int8(("avx2",), **asking) == (7, True)
+    for more in ({"method": "mse"}, {"alpha": 0.5}):
+        with pytest.raises(ConfigError, match=f"--{next(iter(more))} makes scales"):
+            int8(("avx512_vnni",), **asking, **more)
+    for name, value in (("count", 9), ("queries", 9), ("depth", 9), ("judgments", Path("j.csv"))):
+        with pytest.raises(ConfigError, match=f"{name} is for a gate, and these scales bring their figures"):
+            int8(("avx512_vnni",), **{name: value})

@@ -1,8 +1,9 @@
 """INT8 before it is sealed: the gate, the choice by the clock, and artifacts of one precision or several."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from models import Tiny, calm, write_model
 
 from millirank_engines import EngineError, FakeEngine, Figure, Profile, open_engine, read_manifest
 from millirank_engines.base import Engine
+from millirank_engines.build import request
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.choice import chosen, medians
 from millirank_engines.build.quantize.data import random_sequences, sequences_data
-from millirank_engines.build.quantize.gate import GateFailed, Judge, allowances, held_to, refuse_losses
+from millirank_engines.build.quantize.gate import LIMITS, GateFailed, Judge, allowances, held_to, refuse_losses
 from millirank_engines.build.quantize.int8 import Int8
 from millirank_engines.build.quantize.scales import FILE, Scales
 from millirank_engines.mixed import MixedEngine
@@ -94,6 +96,27 @@ def test_a_loss_is_allowed_by_name_alone() -> None:
     assert allowances("") == {}
 
 
+def test_a_loss_that_was_allowed_once_is_not_allowed_again() -> None:
+    sealed = held_to(BAD, {"top1": 0.5})
+    assert [figure.limit for figure in sealed] == [0.5, 0.01]
+    with pytest.raises(GateFailed, match=r"top1 .*may lose 0\.3\) FAILED"):
+        refuse_losses("shop", held_to(sealed, {}))
+    refuse_losses("shop", held_to(sealed, {"top1": 0.5}))
+
+
+def test_a_key_depends_on_what_the_gate_asks_and_on_its_limits(scales: Scales, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"texts": "a", "depth": 50}
+    one = Int8(scales, judge(GOOD), asked=asked)
+    assert one.key() == Int8(scales, judge(GOOD), asked=dict(asked)).key()
+    assert json.loads(json.dumps(one.key())) == one.key()
+    keys = [one.key(), Int8(scales, judge(GOOD), asked={**asked, "depth": 20}).key(), Int8(scales).key()]
+    passed = replace(scales, about={**scales.about, "gate": [asdict(figure) for figure in GOOD]})
+    keys.append(Int8(passed).key())
+    monkeypatch.setitem(LIMITS, "top1", 0.1)
+    keys.append(Int8(scales, judge(GOOD), asked=asked).key())
+    assert not any(a == b for a, b in itertools.combinations(keys, 2))
+
+
 def test_a_figure_that_is_no_number_never_passes() -> None:
     assert not Figure("top1", 80.0, float("nan"), 0.3).passed
     assert Figure("top1", 80.0, 79.7, 0.3).passed  # 0.3 to the last bit of a float
@@ -163,6 +186,18 @@ def test_int8_is_sealed_with_its_figures_and_its_scales(source: str, scales: Sca
     assert again.sealed() == GOOD
     assert build(source, tmp_path / "other", "int8", again).manifest.accuracy == GOOD
     assert build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD))).reused
+    with pytest.raises(GateFailed):
+        build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD), asked={"texts": "others"}))
+
+
+def test_another_gates_code_is_another_build(
+    source: str, scales: Scales, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(source, tmp_path / "e", "int8", Int8(scales, judge(GOOD)))
+    before = request.sha256_of
+    monkeypatch.setattr(request, "sha256_of", lambda path: "other" if path.name == "gate.py" else before(path))
+    with pytest.raises(GateFailed):
+        build(source, tmp_path / "e", "int8", Int8(scales, judge(BAD)))
 
 
 def test_what_loses_too_much_is_not_written(source: str, scales: Scales, tmp_path: Path) -> None:

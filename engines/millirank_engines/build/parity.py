@@ -182,10 +182,15 @@ def rankings_agree(engine: Engine, cases: Sequence[Case], task: Task, precision:
 
 
 def kendall_tau(rankings: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:
-    """Kendall's tau-a over the pairs within each ranking, all rankings together; 1 if there is nothing to compare."""
+    """Kendall's tau over the pairs that the reference orders (Somers' D), all rankings together; 1 if there are none.
+
+    Args:
+        rankings: scores and the reference's, each (texts,). What the reference ties has no order to keep; what ties
+            only in the scores counts as half lost.
+    """
     agreeing, pairs = 0.0, 0
     for a, b in rankings:
-        signs = np.sign(a[:, None] - a) * np.sign(b[:, None] - b)
-        agreeing += float(signs.sum()) / 2
-        pairs += len(a) * (len(a) - 1) // 2
+        order = np.sign(b[:, None] - b)
+        agreeing += float((np.sign(a[:, None] - a) * order).sum()) / 2
+        pairs += int(np.count_nonzero(order)) // 2
     return agreeing / pairs if pairs else 1.0

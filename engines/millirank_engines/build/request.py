@@ -23,6 +23,7 @@ RECIPE = (  # and the code
     "source.py",
     "tensors.py",
 )
+GATE = ("choice.py", "gate.py", "inference.py", "int8.py", "scales.py", "trial.py")  # of INT8, besides
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Request:
     def key(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> str:
         """The hash of everything that the result depends on."""
         backend, here = self.backend, Path(__file__)
+        gate = {name: sha256_of(here.parent / "quantize" / name) for name in GATE}
         exact = {name: version for name, version in versions.items() if name not in backend.versions}
         return digest(
             {
@@ -61,7 +63,7 @@ class Request:
                 "precision": self.precision,
                 "profiles": self.profiles.to_json() if self.profiles else None,
                 "template": asdict(self.template) if self.template else None,
-                **({"int8": self.int8.key()} if self.int8 else {}),
+                **({"int8": {**self.int8.key(), "recipe": gate}} if self.int8 else {}),
             }
         )
 

@@ -1,8 +1,9 @@
 """What INT8 loses to FP32 in answers: the measuring half of the gate, over an index and queries that it can check."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,14 @@ from millirank.segments import segments
 from millirank.tokens import Tokenizer
 from millirank.types import Order, Rows
 from millirank_engines import Engine, Figure, open_engine, read_manifest
-from millirank_engines.artifact import digest
+from millirank_engines.artifact import digest, sha256_of
 from millirank_engines.build.parity import kendall_tau
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize import inference
 from millirank_engines.build.quantize.data import CalibrationData
 from millirank_engines.build.quantize.gate import COSINE, LIMITS
 
-KNOWN = ("model-number", "title-misspelled", "title-less-two")  # segments with one right product
+KNOWN = ("title-misspelled", "title-less-two")  # segments with one right product
 QUERIES = 2000
 FOUND = 100  # rows of each ranking
 TOP = 10
@@ -47,7 +48,7 @@ class Accuracy:
         depth: candidates that are reranked.
 
     Raises:
-        ConfigError: if the catalogue has fewer such queries.
+        ConfigError: if the catalogue has fewer such queries, or none of the products that are judged right.
         CatalogError: if the index cannot be read.
     """
 
@@ -67,30 +68,59 @@ class Accuracy:
         self._snapshot = Snapshot.open(index, hashes=False)
         self._retriever = HybridRetriever(self._snapshot)
         self._ids = self._snapshot.ids(range(len(self._snapshot)))
-        self._judged: Judgments = {q: g for q, g in (judged or {}).items() if any(v > 0 for v in g.values())}
+        self._lexical: dict[str, Order] = {}
         try:
+            self._judged = {} if judged is None else self._of_index(judged)
             self._known = self._known_items(queries)
         except ConfigError:
             self.close()
             raise
         self._texts = (*self._known, *(query for query in self._judged if query not in self._known))
         self._searched = tuple(self._retriever.corrected(text) for text in self._texts)
-        self._lexical: dict[str, Order] = {}
         self._orders: list[Order] | None = None
 
     def close(self) -> None:
         """Lets the index be replaced."""
         self._snapshot.close()
 
+    def asked(self) -> dict[str, Any]:
+        """What the figures depend on besides the engines, as plain data."""
+        about: dict[str, Any] = {
+            "code": sha256_of(Path(__file__)),
+            "snapshot": self._snapshot.manifest["files"],
+            "texts": digest({"texts": self._texts, "right": self._known}),
+            "judgments": digest(self._judged),
+            "held": self._held.digest,
+        }
+        if self.spec.task == "rerank":
+            encoder = CatalogFolder(self._index).engines / "encoder"
+            about |= {"depth": self._depth, "encoder": read_manifest(encoder).key}
+        return about
+
+    def _of_index(self, judged: Judgments) -> Judgments:
+        """The queries with a right product in the index; others score nothing with any engine."""
+        ids = set(self._ids)
+        found = {q: g for q, g in judged.items() if any(v > 0 and id_ in ids for id_, v in g.items())}
+        if not found:
+            raise ConfigError(
+                f"none of the products that --judgments call right is in {self._index}: name judgments of its "
+                "catalogue, or leave them out"
+            )
+        return found
+
     def _known_items(self, count: int) -> Mapping[str, Mapping[str, int]]:
-        made = segments(self._snapshot.products(range(len(self._snapshot))), count=math.ceil(count / len(KNOWN)))
-        found = {query: right for name in KNOWN for query, right in made[name].judgments.items()}
+        """Queries of all segments in turn, without those whose first product a model number decides, no engine."""
+        made = segments(self._snapshot.products(range(len(self._snapshot))), count=count)
+        turns = zip_longest(*(made[name].judgments.items() for name in KNOWN))
+        drawn = (one for turn in turns for one in turn if one is not None)
+        able = ((query, right) for query, right in drawn if not self._by_words(self._retriever.corrected(query)).exact)
+        found = dict(islice(able, count))
         if len(found) < count:
             raise ConfigError(
                 f"{self._index} has {len(found)} known-item queries, the gate asks {count}: name an index of a larger "
                 f"catalogue with --gate, or measure less surely with --gate-queries {len(found)}"
             )
-        return dict(list(found.items())[:count])
+        return found
 
     def __call__(self, reference: Engine, engine: Engine, say: Progress) -> tuple[Figure, ...]:
         """The figures of an encoder or a reranker; see gate.Judge."""
@@ -109,7 +139,7 @@ class Accuracy:
             return inference.embed(one, self.spec, tokens)
 
         say(f"asking {len(tokens)} queries in FP32")
-        first = self._remembered("vectors", lambda: vectors(reference))
+        first = self._remembered("vectors", _profiles(reference), lambda: vectors(reference))
         say(f"asking {len(tokens)} queries in INT8")
         second = vectors(engine)
         near = [[self._retriever.dense(vector, FOUND) for vector in some] for some in (first, second)]
@@ -163,7 +193,8 @@ class Accuracy:
             return inference.score(one, self.spec, pairs)
 
         say(f"scoring {len(pairs)} pairs in FP32")
-        first = np.split(self._remembered("scores", lambda: scores(reference)), ends)
+        inputs = {"candidates": heads, **_profiles(reference)}
+        first = np.split(self._remembered("scores", inputs, lambda: scores(reference)), ends)
         say(f"scoring {len(pairs)} pairs in INT8")
         second = np.split(scores(engine), ends)
         finals = [
@@ -191,17 +222,20 @@ class Accuracy:
                 finally:
                     loaded.engine.close()
 
-            found = self._remembered(f"candidates-{read_manifest(folder).key[:8]}", vectors)
+            found = self._remembered("candidates", {"encoder": read_manifest(folder).key}, vectors)
             near = [self._retriever.dense(vector, FOUND) for vector in found]
             self._orders = [self._fused(text, rows) for text, rows in zip(self._searched, near, strict=True)]
         return self._orders
 
     # Both
 
-    def _fused(self, text: str, near: Rows) -> Order:
+    def _by_words(self, text: str) -> Order:
         if text not in self._lexical:
             self._lexical[text] = self._retriever.lexical(text, FOUND)
-        return self._retriever.fused(self._lexical[text], near)
+        return self._lexical[text]
+
+    def _fused(self, text: str, near: Rows) -> Order:
+        return self._retriever.fused(self._by_words(text), near)
 
     def _with_right(self, some: Sequence[Rows]) -> list[tuple[Rows, Mapping[str, int]]]:
         return list(zip(some[: len(self._known)], self._known.values(), strict=True))
@@ -228,13 +262,13 @@ class Accuracy:
         alike = [len(set(runs[0][q][:TOP]) & set(runs[1][q][:TOP])) / TOP for q in self._judged]
         return [_figure("ndcg@10", values, alike, len(self._judged))]
 
-    def _remembered(self, name: str, make: Callable[[], Numbers]) -> Numbers:
-        """What FP32 says, made once."""
+    def _remembered(self, name: str, inputs: Mapping[str, Any], make: Callable[[], Numbers]) -> Numbers:
+        """What FP32 says to the inputs, plain data that it depends on besides model, index and queries; made once."""
         about = {
             "model": self.spec.hash,
             "snapshot": self._snapshot.manifest["files"],
             "texts": self._searched,
-            "depth": self._depth if name == "scores" else 0,
+            "inputs": dict(inputs),
         }
         path = self._cache / f"{name}-{digest(about)[:16]}.npy"
         try:
@@ -246,6 +280,11 @@ class Accuracy:
             np.save(part, made)
             part.replace(path)
             return made
+
+
+def _profiles(engine: Engine) -> dict[str, list[str]]:
+    """What an engine pads to, which its last bits depend on."""
+    return {"profiles": sorted(map(str, engine.profiles))}
 
 
 def _figure(name: str, values: Sequence[float], alike: Sequence[float], count: int) -> Figure:

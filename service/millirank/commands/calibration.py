@@ -11,7 +11,17 @@ from millirank.errors import ConfigError
 from millirank.tokens import Tokenizer
 from millirank.traffic.records import read_traffic
 from millirank_engines.build.profiles import longest_input
-from millirank_engines.build.quantize.data import CalibrationData, pairs_data, random_sequences, sequences_data
+from millirank_engines.build.quantize.data import (
+    CalibrationData,
+    Pair,
+    distinct,
+    distinct_pairs,
+    pairs_data,
+    random_sequences,
+    sequences_data,
+    split,
+    split_pairs,
+)
 from millirank_engines.pack import Ids
 
 RANDOM = "random"
@@ -56,21 +66,39 @@ class Texts:
             )
 
     def data(self) -> CalibrationData:
-        """Queries and products for an encoder, pairs for a reranker.
+        """Queries and products for an encoder, pairs for a reranker; none of them twice.
 
         Raises:
             ConfigError: if a reranker's products are not known.
             EngineError: if there is nothing.
         """
         if self.spec.task == "embed":
-            products = [product for some in self.products for product in some]
+            longest = self.spec.max_length - 2
+            products = distinct(product for some in self.products for product in some)
             kept = self._dice.permutation(len(products))[: self._count].tolist()
-            return sequences_data([*self.queries, *(products[i] for i in kept)], self.spec, self.origin)
-        pairs = [(q, p) for q, some in zip(self.queries, self.products, strict=True) for p in some]
+            texts = distinct(ids[:longest] for ids in (*self.queries, *(products[i] for i in kept)))
+            return sequences_data(texts, self.spec, self.origin)
+        return pairs_data(self._pairs(), self.spec, self.origin)
+
+    def halves(self) -> tuple[CalibrationData, CalibrationData]:
+        """What calibrates and what is held back; no text is in both.
+
+        Raises:
+            ConfigError: if a reranker's products are not known.
+            EngineError: if there is too little.
+        """
+        if self.spec.task == "embed":
+            return split(self.data())
+        used, held = split_pairs(self._pairs(), self.origin)
+        return pairs_data(used, self.spec, self.origin), pairs_data(held, self.spec, self.origin)
+
+    def _pairs(self) -> list[Pair]:
+        """At most twice count different pairs, in the order of their queries."""
+        pairs = distinct_pairs((q, p) for q, some in zip(self.queries, self.products, strict=True) for p in some)
         if not pairs:
             raise ConfigError("traffic names products by id alone: name the index that they are in with --gate")
-        kept = self._dice.permutation(len(pairs))[: 2 * self._count].tolist()
-        return pairs_data([pairs[i] for i in kept], self.spec, self.origin)
+        kept = sorted(self._dice.permutation(len(pairs))[: 2 * self._count].tolist())
+        return [pairs[i] for i in kept]
 
     def _random(self) -> None:
         template = self.spec.template
@@ -99,7 +127,7 @@ class Texts:
         return " ".join(words[first : first + length])
 
     def _traffic(self, path: Path, index: Path | None) -> None:
-        asked = read_traffic(path, DEPTH)
+        asked = list({one.query: one for one in read_traffic(path, DEPTH)}.values())
         drawn = [asked[i] for i in sorted(self._dice.permutation(len(asked))[: self._count].tolist())]
         self.queries = self.tokenizer.queries([one.query for one in drawn])
         self.products = [[] for _ in drawn]

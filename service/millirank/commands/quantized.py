@@ -14,7 +14,6 @@ from millirank_engines.build.export import export_model
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize.bits import weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
-from millirank_engines.build.quantize.data import split
 from millirank_engines.build.quantize.gate import allowances
 from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
@@ -99,7 +98,16 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
             "with --calibration"
         )
     if source.endswith(FILE):
-        made = Int8(Scales.read(Path(source)), allowed=allowed, arguments=wish.arguments())
+        _refuse_unheard(wish)
+        scales = Scales.read(Path(source))
+        bits = weight_bits(backend.device)
+        if scales.weight_bits > bits and wish.gate is None:
+            raise ConfigError(
+                f"{source} was gated with weights of {scales.weight_bits} bits, {backend.device.name} needs {bits}, "
+                "which answer differently: name an index to ask with --gate"
+            )
+        scales = replace(scales, weight_bits=min(scales.weight_bits, bits))
+        made = Int8(scales, allowed=allowed, arguments=wish.arguments())
         if wish.gate is None:
             return made
         texts = Texts(str(wish.gate), _tokenizer(model, task, work, say), index=wish.gate, count=wish.count, seed=1)
@@ -108,7 +116,7 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         if wish.gate is None:
             raise ConfigError("INT8 is sealed only after its gate: name an index to ask queries of with --gate")
         texts = Texts(source, _tokenizer(model, task, work, say), index=wish.gate, count=wish.count)
-        used, held = split(texts.data())
+        used, held = texts.halves()
         say(f"calibrating on {used}")
         calibrator = Calibrator(model, task=task, data=used, work=work, progress=say)
         recipe = Recipe(wish.method, wish.alpha, weight_bits=weight_bits(backend.device))  # type: ignore[arg-type]  # it refuses others
@@ -125,7 +133,31 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         depth=wish.depth,
     )
     opened.callback(judge.close)
-    return replace(made, judge=judge)
+    return replace(made, judge=judge, asked=judge.asked())
+
+
+def _refuse_unheard(wish: Wish) -> None:
+    """Refuses options that change nothing where scales are given.
+
+    Raises:
+        ConfigError: with the first.
+    """
+    usual = Wish()
+    if wish.method != usual.method or wish.alpha != usual.alpha:
+        name = "--method" if wish.method != usual.method else "--alpha"
+        raise ConfigError(f"{name} makes scales, and --calibration names some that are made: leave one of them out")
+    if wish.gate is None:
+        unused = {
+            "--calibration-count": wish.count != usual.count,
+            "--judgments": wish.judgments is not None,
+            "--gate-queries": wish.queries != usual.queries,
+            "--gate-depth": wish.depth != usual.depth,
+        }
+        if given := [name for name, is_given in unused.items() if is_given]:
+            raise ConfigError(
+                f"{given[0]} is for a gate, and these scales bring their figures: leave it out, or name an index with "
+                "--gate"
+            )
 
 
 def _tokenizer(model: str, task: Task, work: Path, say: Progress) -> Tokenizer:

@@ -1,7 +1,7 @@
 """What a model is calibrated on: token batches without padding, because nothing that is padding may set a range."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,6 +14,7 @@ from millirank_engines.pack import Ids, pack_pairs, pack_sequences, pair_length
 
 TOKENS = 4096  # of a batch at most: bounds the memory of its activations (about 150 MB for MiniLM)
 HELD = 4  # every HELDth text is held back
+Pair = tuple[Ids, Ids]  # query and product
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,13 @@ def random_sequences(count: int, spec: ModelSpec, longest: int, seed: int = 0) -
 
 
 def split(data: CalibrationData) -> tuple[CalibrationData, CalibrationData]:
-    """What calibrates and what is held back: every HELDth sequence of each batch, or whole batches of one."""
+    """What calibrates and what is held back: every HELDth sequence of each batch, or whole batches of one.
+
+    Sequences that are repeated may land in both: see distinct.
+
+    Raises:
+        EngineError: if one half would be empty.
+    """
     used: list[Tensors] = []
     held: list[Tensors] = []
     turn = 0
@@ -92,10 +99,54 @@ def split(data: CalibrationData) -> tuple[CalibrationData, CalibrationData]:
             if mask.any():
                 into.append({name: value[mask] for name, value in batch.items()})
     if not used or not held:
-        raise EngineError(
-            f"{data} are too few to calibrate on some and hold back others: give {2 * HELD} or more, best 500"
-        )
+        raise _too_few(str(data))
     return CalibrationData(tuple(used), data.origin), CalibrationData(tuple(held), data.origin)
+
+
+def distinct(texts: Iterable[Ids]) -> list[Ids]:
+    """The texts without repetitions, in their order."""
+    return list({_bytes(ids): ids for ids in texts}.values())
+
+
+def distinct_pairs(pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs without repetitions, in their order."""
+    return list({(_bytes(query), _bytes(product)): (query, product) for query, product in pairs}.values())
+
+
+def split_pairs(pairs: Sequence[Pair], origin: str) -> tuple[list[Pair], list[Pair]]:
+    """Distinct pairs, those that calibrate and those that are held back; no query or product is in both.
+
+    One of HELD queries is held back, the last ones, and as many products, those that mostly they are paired with. Pairs
+    of what is held back with what is not are left out.
+
+    Raises:
+        EngineError: if one half would be empty.
+    """
+    names = [(_bytes(query), _bytes(product)) for query, product in pairs]
+    queries = list(dict.fromkeys(query for query, _ in names))
+    away = set(queries[len(queries) - len(queries) // HELD :])
+    sides: dict[bytes, list[bool]] = {}
+    for query, product in names:
+        sides.setdefault(product, []).append(query in away)
+    nearest = sorted(sides, key=lambda product: -sum(sides[product]) / len(sides[product]))
+    away_too = set(nearest[: len(nearest) // HELD])
+    halves: tuple[list[Pair], list[Pair]] = ([], [])
+    for (query, product), pair in zip(names, pairs, strict=True):
+        if (query in away) == (product in away_too):
+            halves[query in away].append(pair)
+    if not all(halves):
+        raise _too_few(f"{len(pairs)} pairs of {origin}")
+    return halves
+
+
+def _bytes(ids: Ids) -> bytes:
+    return np.asarray(ids, np.int32).tobytes()
+
+
+def _too_few(what: str) -> EngineError:
+    return EngineError(
+        f"{what} are too few to calibrate on some and hold back others: give {2 * HELD} or more, best 500"
+    )
 
 
 def _alike(lengths: Sequence[int], origin: str) -> list[tuple[list[int], int]]:

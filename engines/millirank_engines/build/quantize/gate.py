@@ -33,7 +33,9 @@ class GateFailed(EngineError):
 
 
 def held_to(figures: Sequence[Figure], allowed: Mapping[str, float]) -> tuple[Figure, ...]:
-    """The figures under the limits, with those that are allowed to lose more.
+    """The figures under the limits of today, with those that are allowed to lose more.
+
+    What a figure was held to before says nothing: a loss that was allowed once, and sealed, is not allowed again.
 
     Raises:
         EngineError: if a loss is allowed in what was not measured.
@@ -43,7 +45,8 @@ def held_to(figures: Sequence[Figure], allowed: Mapping[str, float]) -> tuple[Fi
         raise EngineError(
             f"--allow-loss names {', '.join(sorted(wrong))}, which was not measured: name {', '.join(sorted(measured))}"
         )
-    return tuple(replace(figure, limit=allowed.get(figure.name, figure.limit)) for figure in figures)
+    limits = {**LIMITS, **allowed}
+    return tuple(replace(figure, limit=limits.get(figure.name, 0.0)) for figure in figures)
 
 
 def refuse_losses(name: str, figures: Sequence[Figure]) -> None:

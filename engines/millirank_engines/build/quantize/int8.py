@@ -12,7 +12,7 @@ from millirank_engines.base import EngineError
 from millirank_engines.figures import Figure
 from millirank_engines.model import ModelSpec
 
-from .gate import Judge
+from .gate import LIMITS, Judge
 from .scales import Scales
 
 INT8, AUTO = "int8", "auto"
@@ -26,6 +26,7 @@ class Int8:
     judge: Judge | None = None  # None takes the figures that were sealed with the scales
     allowed: Mapping[str, float] = field(default_factory=dict)  # losses by figure, beyond the limits
     arguments: tuple[str, ...] = ()  # of `millirank engine build`, that ask for the same
+    asked: Mapping[str, Any] = field(default_factory=dict)  # what the judge's figures depend on, as plain data
     clock: Callable[[], float] = time.perf_counter  # seconds
 
     def key(self) -> dict[str, Any]:
@@ -36,6 +37,8 @@ class Int8:
             "smoothing": vectors,
             "weight_bits": self.scales.weight_bits,
             "allowed": dict(self.allowed),
+            "limits": dict(LIMITS),
+            "gate": dict(self.asked) if self.judge else self.scales.about.get("gate"),
         }
 
     def refuse_other(self, model: ModelSpec) -> None:

@@ -7,6 +7,8 @@ and MSE (which ONNX Runtime has not) tries every cut of a histogram. One pass ov
 import contextlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,14 +169,16 @@ def _least_error(histogram: Histogram) -> float:
 
 def _resumed(work: Path, collector: Any) -> int:  # noqa: ANN401 - of onnxruntime, which has no types
     """Fills the collector with what was saved; how many batches that is."""
+    found = {}
     try:
-        with np.load(work / "histograms.npz") as saved:
+        with (work / "histograms.npz").open("rb") as file, np.load(file) as saved:  # given a path, it leaks the file
             done = int(saved["done"])
             for group in json.loads(str(saved["groups"])):
                 counts, edges, low, high = (saved[f"{group}/{part}"] for part in ("counts", "edges", "low", "high"))
-                collector.histogram_dict[group] = (counts, edges, low[()], high[()])
-    except (FileNotFoundError, KeyError, ValueError, OSError):
+                found[group] = (counts, edges, low[()], high[()])
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error):  # as if there were nothing
         return 0
+    collector.histogram_dict.update(found)
     return done
 
 

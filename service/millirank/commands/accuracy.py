@@ -183,7 +183,7 @@ class Accuracy:
     def _reranker(self, reference: Engine, engine: Engine, say: Progress) -> tuple[Figure, ...]:
         orders = self._candidates(say)
         queries = self._tokenizer.queries(self._searched)
-        heads = [order.rows[: self._depth].tolist() for order in orders]
+        heads = [order.rows[order.exact : self._depth].tolist() for order in orders]
         pairs = [
             (query, self._snapshot.tokens[row]) for query, rows in zip(queries, heads, strict=True) for row in rows
         ]
@@ -197,10 +197,7 @@ class Accuracy:
         first = np.split(self._remembered("scores", inputs, lambda: scores(reference)), ends)
         say(f"scoring {len(pairs)} pairs in INT8")
         second = np.split(scores(engine), ends)
-        finals = [
-            [blend(order, one).rows if len(one) else order.rows for order, one in zip(orders, some, strict=True)]
-            for some in (first, second)
-        ]
+        finals = [[blend(order, one).rows for order, one in zip(orders, some, strict=True)] for some in (first, second)]
         tau = kendall_tau(list(zip(second, first, strict=True)))
         return (
             self._top1(*finals),

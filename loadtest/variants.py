@@ -24,7 +24,7 @@ from millirank.config import Settings
 from millirank.evaluation import Judgments, Scores, compare, part_of, read_judgments, score
 from millirank.mining import reserved
 from millirank.rerank import blend
-from millirank.retrieve import HybridRetriever, fuse
+from millirank.retrieve import HybridRetriever
 from millirank.segments import segments
 from millirank.tokens import Tokenizer
 from millirank.types import Order
@@ -69,13 +69,18 @@ class FirstStage:
         self.encoder = open_engine(folder.engines / "encoder")
         self.tokens = Tokenizer(self.encoder.tokenizer, self.encoder.spec)
 
+    def searched(self, queries: Sequence[str]) -> list[str]:
+        """What is searched for instead of each query."""
+        return [self.retriever.corrected(query) for query in queries]
+
     def orders(self, queries: Sequence[str]) -> dict[str, Order]:
         """The fused order of each query, as the service makes it."""
-        vectors = encode_all(self.encoder.engine, self.encoder.spec, self.tokens.queries(queries))
+        texts = self.searched(queries)
+        vectors = encode_all(self.encoder.engine, self.encoder.spec, self.tokens.queries(texts))
         k = Settings.candidates
         return {
-            query: fuse([self.retriever.lexical(query, k), self.retriever.dense(vector, k)])
-            for query, vector in zip(queries, vectors, strict=True)
+            query: self.retriever.fused(self.retriever.lexical(text, k), self.retriever.dense(vector, k))
+            for query, text, vector in zip(queries, texts, vectors, strict=True)
         }
 
     def judged(self, path: Path, depth: int) -> Asked:
@@ -126,7 +131,7 @@ class Reranker:
         queries = list(heads)
         if not queries:
             return {}
-        asked = self.tokens.queries(queries)
+        asked = self.tokens.queries(self.stage.searched(queries))
         rows = np.unique(np.concatenate([heads[query] for query in queries]))
         shown = dict(zip(rows.tolist(), self.tokens.products(self.stage.snapshot.products(rows)), strict=True))
         pairs = [(n, row) for n, query in enumerate(queries) for row in heads[query].tolist()]

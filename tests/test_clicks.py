@@ -23,6 +23,11 @@ def test_grades_stay_as_they_are(tmp_path: Path) -> None:
     assert read_clicks(write(tmp_path / "grades.csv", "query,id,grade\na,1,2\na,2,0\n")) == {"a": {"1": 2, "2": 0}}
 
 
+def test_of_grades_in_several_rows_the_highest_counts(tmp_path: Path) -> None:
+    rows = "query,id,rating\na,1,3\na,1,2\na,2,0\na,2,1\n"
+    assert read_clicks(write(tmp_path / "grades.csv", rows)) == {"a": {"1": 3, "2": 1}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -19,7 +19,7 @@ from millirank.evaluation import (
     part_of,
     randomization,
 )
-from millirank.mining import judged as mining
+from millirank.mining import reserved
 
 
 def scores(**values: float) -> Scores:
@@ -108,7 +108,7 @@ def test_folds_part_the_queries_as_training_does() -> None:
     assert sum(map(len, parts)) == 40
     assert {query: grades for part in parts for query, grades in part.items()} == judged
     assert part_of("Phone  Cases", 7) == part_of("phone case", 7)
-    assert [part_of(query, 5) for query in judged] == [mining.part_of(query, 5) for query in judged]
+    assert [part_of(query, 5) == 0 for query in judged] == [reserved(query) for query in judged]
     with pytest.raises(CatalogError, match="part 5 of 5"):
         fold(judged, 5, 5)
 

@@ -48,6 +48,28 @@ def test_judgments_win_over_clicks(tmp_path: Path) -> None:
     assert told == Learned(["chair"], {"kettle": {"a": 1, "b": 3}, "lamp": {"c": 3}})
 
 
+def test_what_is_held_out_is_not_learned_from_in_any_spelling(tmp_path: Path) -> None:
+    (tmp_path / "judgments.csv").write_text("query,docid,rating\nkettle,a,1\nlamp,b,2\n", encoding="utf-8")
+    (tmp_path / "clicks.csv").write_text("query,id,click\nKettles,b,9\nlamp,c,2\n", encoding="utf-8")
+    (tmp_path / "held.csv").write_text("query,id\nKettle,1\n", encoding="utf-8")
+    told = learned([tmp_path / "held.csv"], tmp_path / "judgments.csv", tmp_path / "clicks.csv")
+    assert told == Learned(["Kettle"], {"lamp": {"b": 2, "c": 3}})
+    with pytest.raises(CatalogError, match=r"every query .* hold out fewer"):
+        learned([tmp_path / "judgments.csv"], tmp_path / "judgments.csv", None)
+
+
+def test_the_folds_of_mining_alone_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from millirank.commands import train as command
+
+    (tmp_path / "judgments.csv").write_text(
+        "query,docid,rating\n" + "".join(f"{query},a,1\n" for query in GRADES), encoding="utf-8"
+    )
+    monkeypatch.setattr(command, "mine_indexes", lambda *_: None)
+    command.train(index=[tmp_path], out=tmp_path / "out", judgments=tmp_path / "judgments.csv", folds=3, mine_only=True)
+    told = (tmp_path / "out" / "folds.csv").read_text(encoding="utf-8").splitlines()
+    assert set(told[1:]) == {f"{query},{part_of(query, 3)}" for query in GRADES}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -55,6 +77,9 @@ def test_judgments_win_over_clicks(tmp_path: Path) -> None:
         ({"folds": 5}, "needs --index"),
         ({"size": "huge", "index": True}, "choose one of full, small"),
         ({"leave_out": "5/5", "index": True}, "write I/N"),
+        ({"leave_out": "\N{SUPERSCRIPT TWO}/3", "index": True}, "write I/N"),
+        ({"product_tokens": "24;32", "index": True}, "such as 24,32"),
+        ({"product_tokens": "0,32", "index": True}, "such as 24,32"),
     ],
 )
 def test_the_command_refuses_what_cannot_be(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
@@ -63,3 +88,14 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path, arguments: dict[str,
     index = [tmp_path / "index"] if arguments.pop("index", False) else None
     with pytest.raises(ConfigError, match=message):
         train(index=index, work=tmp_path / "work", mine_only=True, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("served", [0, 33])
+def test_a_limit_that_is_not_trained_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: int
+) -> None:
+    from millirank.commands import train as command
+
+    monkeypatch.setattr(command, "find_spec", lambda _: True)
+    with pytest.raises(ConfigError, match="add --served-tokens 32"):
+        command.train(out=tmp_path / "out", size="small", product_tokens="24,32", served_tokens=served)

@@ -138,3 +138,11 @@ def test_a_baseline_of_other_queries_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("[1]")
     with pytest.raises(ConfigError, match="no baseline"):
         Baseline.read(tmp_path / "broken.json")
+
+
+def test_queries_of_one_name_count_alike() -> None:
+    scores = {"fused": Scores(("Lamp", "lamps", "desk"), {MEASURE: np.array([1.0, 0.5, 0.25])})}
+    baseline = Baseline({}).renewed("shop", scores, hashed)
+    assert baseline.sets["shop"]["fused"] == {hashed("lamp"): 0.75, hashed("desk"): 0.25}
+    turned = {"fused": scores["fused"].of(["lamps", "desk", "Lamp"])}
+    assert baseline.compared("shop", turned, hashed)["fused"].difference == 0

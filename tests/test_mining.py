@@ -1,6 +1,9 @@
 """Pseudo-queries, candidates, the teacher, and the folder that they are written to."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +69,31 @@ def test_no_pseudo_query_is_held_out_in_any_spelling() -> None:
     assert left
     assert {normal(q) for q in left}.isdisjoint({normal(kept), normal(other)})
     assert kept in drawn()
+
+
+def test_no_hash_decides_what_a_query_wants() -> None:
+    script = """
+import numpy as np
+from millirank.mining.facts import Facts
+from millirank.mining.queries import Drawn, pseudo_queries
+facts = []
+for word in "red old big new top dry hot wet raw far low odd".split():
+    facts += [Facts(f"{word} hub", brand="acme", maker="acme"), Facts("hub", brand=word, maker=f"acme {word}")]
+for query in pseudo_queries([], facts, Drawn(1000), np.random.default_rng(0)):
+    print(query)
+"""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0].count("acme") > 12
+    assert told[0] == told[1]
 
 
 def test_bm25_is_the_formula() -> None:

@@ -11,7 +11,7 @@ from millirank.cli import app
 from millirank.commands.evaluate import compared
 from millirank.commands.figures import rows_of, spellings
 from millirank.errors import ConfigError
-from millirank.evaluation import Segment, read_judgments, read_segments
+from millirank.evaluation import Segment, read_judgments, read_segments, write_segments
 from millirank.evaluation.report import WORST, Side, page
 from millirank.evaluation.result import Result, read_result, result_of
 
@@ -72,6 +72,45 @@ def test_rows_tell_what_misspelling_costs(result: Result) -> None:
     assert rows["type-misspelled less type/fused", "lost"] == 0
     assert rows["no-answer/bm25", "answered"] == 0.5
     assert rows["no-answer/bm25", "queries"] == 2
+
+
+def test_what_is_lost_is_of_the_same_queries_as_the_difference() -> None:
+    segments = {
+        **SEGMENTS,
+        "type-misspelled": Segment({"lapm": {"a": 3}, "sfoa": {"a": 3}}, {"lapm": "lamp", "sfoa": "sofa"}),
+    }
+    runs = {"bm25": {**RUNS["bm25"], "lapm": ["x", "a"], "sfoa": ["a"]}}  # nobody judged sofa
+    rows = {(row.case, row.metric): row.value for row in rows_of(result_of("s", runs, segments, TITLES), segments)}
+    case = "type-misspelled less type/bm25"
+    assert rows[case, "lost"] == pytest.approx(-100 * rows[case, "difference"])  # lamp itself has 1
+    assert rows[case, "losses"] == 1
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        {"type": Segment({"lamp": {"a": 3}}), "wrong": Segment({"lapm": {"a": 0}}, {"lapm": "lamp"})},
+        {"type": Segment({"lamp": {"a": 0}}), "wrong": Segment({"lapm": {"a": 3}}, {"lapm": "lamp"})},
+        {
+            "type": Segment({"lamp": {"a": 0}, "desk": {"c": 3}}),
+            "wrong": Segment({"lapm": {"a": 3}}, {"lapm": "lamp"}),
+        },
+    ],
+)
+def test_spellings_without_a_pair_are_left_out(segments: dict[str, Segment]) -> None:
+    rows = [*rows_of(result_of("s", RUNS, segments, TITLES), segments)]
+    assert {row.metric for row in rows} >= {"ndcg@10", "queries"}
+    assert not [row for row in rows if "less" in row.case]
+
+
+def test_a_result_of_other_judgments_is_refused_before_anything_is_scored(tmp_path: Path, result: Result) -> None:
+    file, before = tmp_path / "judged.csv", tmp_path / "before.json"
+    before.write_text(json.dumps(result.plain()), "utf-8")
+    write_segments(file, {**SEGMENTS, "type": Segment({"lamp": {"a": 3, "b": 1}, "desk": {"c": 3}})})
+    options = ["--index", "none", "--judgments", str(file), "--depth", "0", "--against", str(before)]
+    done = CliRunner().invoke(app, ["eval", *options])
+    assert isinstance(done.exception, ConfigError)
+    assert "scored by other judgments of type: make it again" in str(done.exception)
 
 
 def test_a_result_comes_back_from_its_file(tmp_path: Path, result: Result) -> None:
@@ -151,6 +190,8 @@ def test_eval_scores_compares_with_an_earlier_result_and_reports(tmp_path: Path,
         (["--against", "gone"], "a folder of engines"),
         (["--measure", "err"], "choose one of ndcg@10"),
         (["--report", "gone/page.html"], "mkdir -p gone"),
+        (["--report", "."], "name a file in it"),
+        (["--out", "."], "name a file in it"),
         (["--depth", "0", "--order", "reranked"], "choose one of bm25, dense, fused"),
     ],
 )

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from millirank.segments import NAMES, segments
 from millirank.segments.numbers import is_number, model_numbers
 from millirank.segments.texts import Texts, fields, words
 from millirank.segments.types import Types
-from millirank.segments.typos import misspelled, misspelled_query
+from millirank.segments.typos import NEIGHBOURS, ROWS, misspelled, misspelled_query
 
 COUNT = 60
 
@@ -49,6 +50,14 @@ def distance(first: str, second: str) -> int:
             if i > 1 < j and first[i - 2 : i] == second[j - 2 : j][::-1]:
                 table[i][j] = min(table[i][j], table[i - 2][j - 2] + 1)
     return table[-1][-1]
+
+
+def test_keys_beside_each_other_are_neighbours() -> None:
+    for row in ROWS:
+        for first, second in pairwise(row):
+            assert second in NEIGHBOURS[first]
+            assert first in NEIGHBOURS[second]
+    assert set(NEIGHBOURS["g"]) == set("fhtyvb")
 
 
 def test_every_segment_is_there_and_no_query_stands_twice(made: dict[str, Segment]) -> None:

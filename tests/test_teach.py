@@ -111,6 +111,19 @@ def test_a_cross_encoder_joins_the_mined_scores(work: Path, teacher: Path) -> No
 
 
 @needs_torch
+def test_a_teacher_of_another_template_scores_anew(work: Path, teacher: Path) -> None:
+    lists = Lists.open(work)
+    whole = train.taught(lists, work, [CrossTeacher(teacher)], "cpu", mined_weight=0)
+    (teacher / "millirank.json").write_text(json.dumps({"template": {"product_tokens": 1}}), encoding="utf-8")
+    cut = train.taught(lists, work, [CrossTeacher(teacher)], "cpu", mined_weight=0)
+    assert np.abs(cut.targets - whole.targets).max() > 1e-3
+    config = json.loads((teacher / "config.json").read_text())
+    before = CrossTeacher(teacher).key
+    (teacher / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 0.1}), encoding="utf-8")
+    assert CrossTeacher(teacher).key != before
+
+
+@needs_torch
 def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=20, mined_weight=0.0, dropout=False, layers=2, judged_epochs=0)
     teachers = [CrossTeacher(teacher, 3.0)]

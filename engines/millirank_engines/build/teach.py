@@ -17,6 +17,7 @@ from millirank_engines.base import EngineError
 
 from . import crossencoder as net
 from .lists import TEACHER, Lists
+from .tensors import SETTINGS
 
 CHUNKS = {"cpu": 256, "cuda": 2048}  # pairs of similar length that run together, by device
 EQUAL = 1e-6  # a smaller spread of scores is none
@@ -41,6 +42,17 @@ class CrossTeacher:
         if not path.is_file():
             raise EngineError(f"{self.folder} holds no teacher: name a folder with config.json and model.safetensors")
         return sha256_of(path)
+
+    @property
+    def key(self) -> str:
+        """Of everything that its scores depend on: weights, shape and template.
+
+        Raises:
+            EngineError: if there are no weights.
+        """
+        files = [self.folder / name for name in ("config.json", SETTINGS)]
+        parts = [self.digest, *(sha256_of(path) if path.is_file() else "" for path in files)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def taught(
@@ -74,7 +86,7 @@ def taught(
     targets[mined] *= mined_weight
     there = lists.rows[mined] >= 0
     for teacher in teachers:
-        name = hashlib.sha256(f"{lists.manifest['lists_sha256']} {teacher.digest}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{lists.manifest['lists_sha256']} {teacher.key}".encode()).hexdigest()[:16]
         kept = work / f"teacher-{name}.npy"
         if not kept.exists():
             scores = _scores(lists, np.flatnonzero(mined), teacher.folder, device, tell)

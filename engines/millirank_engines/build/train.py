@@ -124,7 +124,7 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
 
 def _key(lists: Lists, init: Path, settings: Settings, teachers: Sequence[CrossTeacher]) -> str:
     """What a run depends on, hashed."""
-    inputs = [lists.manifest["lists_sha256"], asdict(settings), [(t.digest, t.weight) for t in teachers]]
+    inputs = [lists.manifest["lists_sha256"], asdict(settings), [(t.key, t.weight) for t in teachers]]
     try:
         inputs += [
             hashlib.sha256((init / file).read_bytes()).hexdigest() for file in ("config.json", "model.safetensors")

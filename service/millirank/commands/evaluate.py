@@ -15,7 +15,7 @@ from rich.console import Console
 from millirank.errors import ConfigError
 from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare, read_segments
 from millirank.evaluation.report import Side, names, page
-from millirank.evaluation.result import read_result
+from millirank.evaluation.result import Result, digest, read_result
 from millirank.loadtest.results import published
 from millirank.loadtest.results import result as with_source
 
@@ -50,10 +50,11 @@ def evaluate(
     against = against or orders[orders.index(order) - 1 if order in orders[1:] else 0]
     _refuse(order, orders, against, measure, (out, report))
     segments = read_segments(judgments)
+    stored = None if against in orders else _stored(Path(against), order, segments)
     start = time.monotonic()
     result = evaluated(index.resolve().name, index, segments, depth=depth, engines=engines)
     first = Side(result, order)
-    second = _other(first, against, index, segments, depth)
+    second = Side(stored, order) if stored else _other(first, against, index, segments, depth)
     comparisons = compared(first, second, measure)
     console = Console()
     if set(segments) == {ALL}:
@@ -92,19 +93,35 @@ def compared(first: Side, second: Side, measure: str) -> dict[str, Comparison]:
 
 
 def _other(first: Side, against: str, index: Path, segments: Mapping[str, Segment], depth: int) -> Side:
-    """The order that is compared with: of the same result, of a stored one, or of one that is made now."""
+    """The order that is compared with: of the same result, or of one that is made now."""
     path = Path(against)
     if against in first.result.scores:
         return Side(first.result, against)
-    if path.is_file():
-        other = read_result(path)
-    elif (path / "CURRENT").is_file():
+    if (path / "CURRENT").is_file():
         other = evaluated(path.resolve().name, path, segments, depth=depth)
     else:
         other = evaluated(path.resolve().name, index, segments, depth=depth, engines=path)
-    if first.order not in other.scores:
-        raise ConfigError(f"{against} has no order {first.order}: choose one of {', '.join(other.scores)} with --order")
     return Side(other, first.order)
+
+
+def _stored(path: Path, order: str, segments: Mapping[str, Segment]) -> Result | None:
+    """The result of an earlier run, None where the path is no file.
+
+    Raises:
+        ConfigError: if the file holds none, or one of another order or of other judgments.
+    """
+    if not path.is_file():
+        return None
+    found = read_result(path)
+    if order not in found.scores:
+        raise ConfigError(f"{path} has no order {order}: choose one of {', '.join(found.scores)} with --order")
+    others = [name for name, one in segments.items() if found.judged.get(name, digest(one)) != digest(one)]
+    if others:
+        raise ConfigError(
+            f"{path} was scored by other judgments of {', '.join(others)}: make it again by those of now, "
+            "or give the file that it was scored by with --judgments"
+        )
+    return found
 
 
 def _refuse(
@@ -124,6 +141,8 @@ def _refuse(
     if find_spec("pytrec_eval") is None:
         raise ConfigError("scores need pytrec_eval: pip install 'millirank[eval]'")
     for file in files:
+        if file and file.is_dir():
+            raise ConfigError(f"{file} is a folder: name a file in it")
         if file and not file.parent.is_dir():
             raise ConfigError(
                 f"{file} has no folder to stand in: make it with `mkdir -p {shlex.quote(str(file.parent))}`"

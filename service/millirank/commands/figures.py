@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare_spellings
+from millirank.evaluation import ALL, MEASURES, Comparison, Segment, compare, paired
 from millirank.evaluation.report import Side, names
 from millirank.evaluation.result import Result
 from millirank.loadtest.results import Row
@@ -25,11 +25,14 @@ def rows_of(result: Result, segments: Mapping[str, Segment]) -> Iterator[Row]:
         for name, share in result.answered[order].items():
             yield from (Row(f"{name}/{order}", "queries", len(segments[name].judgments), ""),)
             yield Row(f"{name}/{order}", "answered", share, "")
-        for wrong, right in spellings(segments).items():
-            found = compare_spellings(by_segment[wrong], by_segment[right], segments[wrong].meant, "ndcg@10")
+        for wrong, right in spellings({name: segments[name] for name in by_segment}).items():
+            typed, meant = paired(by_segment[wrong], by_segment[right], segments[wrong].meant)
+            if not typed.queries:  # what was meant has no right answer
+                continue
+            found = compare(typed, meant, "ndcg@10")
             case = f"{wrong} less {right}/{order}"
             yield from difference_rows(case, found)
-            base = by_segment[wrong].mean("ndcg@10") - found.difference
+            base = meant.mean("ndcg@10")
             yield Row(case, "lost", -100 * found.difference / base if base else 0.0, "%")
 
 

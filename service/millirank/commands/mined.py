@@ -16,7 +16,7 @@ from millirank.catalog.snapshot import Snapshot
 from millirank.catalog.vectors import encode_all
 from millirank.errors import CatalogError, ConfigError
 from millirank.evaluation import Judgments, fold, read_judgments
-from millirank.mining import Models, Recipe, Source, mine, read_clicks, without
+from millirank.mining import Models, Recipe, Source, mine, normal, read_clicks, without
 from millirank.tokens import Tokenizer
 from millirank_engines import EngineError, LoadedEngine, ModelSpec, Template, open_engine
 
@@ -48,14 +48,24 @@ class Learned:
 def learned(hold_out: Sequence[Path], judgments: Path | None, clicks: Path | None) -> Learned:
     """Reads held-out queries, judgments and clicks; where a judgment and clicks speak of one product, the former wins.
 
+    A held-out query is not learned from in any spelling, whoever judged or clicked it.
+
     Raises:
-        CatalogError: if a file is not of its form.
+        CatalogError: if a file is not of its form, or every query that was judged or clicked is held out.
     """
+    held_out = [query for path in hold_out for query in queries_of(path)]
+    barred = {normal(query) for query in held_out}
     grades: dict[str, dict[str, int]] = {}
     for found in (read_clicks(clicks) if clicks else {}, read_judgments(judgments) if judgments else {}):
         for query, ratings in found.items():
             grades.setdefault(query, {}).update(ratings)
-    return Learned([query for path in hold_out for query in queries_of(path)], grades)
+    kept = {query: ratings for query, ratings in grades.items() if normal(query) not in barred}
+    if grades and not kept:
+        raise CatalogError(
+            "every query of --judgments and --clicks is in --hold-out, so none can be learned from: "
+            "hold out fewer, or leave --judgments and --clicks out"
+        )
+    return Learned(held_out, kept)
 
 
 def mine_indexes(
@@ -153,7 +163,7 @@ def part(text: str, option: str) -> tuple[int, int]:
         ConfigError: if it is none.
     """
     number, _, parts = text.partition("/")
-    if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
+    if not (number.isdecimal() and parts.isdecimal() and int(number) < int(parts)):
         raise ConfigError(f"{option} {text} is no part: write I/N, such as 0/2 for the first of two")
     return int(number), int(parts)
 

@@ -100,7 +100,12 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     console = Console()
     wanted = _size(size, device, mine_only=mine_only)
     recipe = Recipe(queries=queries or wanted.queries, each=each or wanted.each, seed=seed)
-    limits = tuple(int(limit) for limit in product_tokens.split(","))
+    limits = _limits(product_tokens)
+    if not mine_only and not 0 < served_tokens <= max(limits):
+        raise ConfigError(
+            f"--served-tokens {served_tokens} is not in 1 to {max(limits)}, the most of --product-tokens that is "
+            f"trained: add --served-tokens {max(limits)}, or train more with --product-tokens"
+        )
     template = {"product_tokens": max(limits)} | ({"fields": tuple(fields.split(","))} if fields else {})
     told = _allowed(learned(hold_out or (), judgments, clicks), judgments_fold, leave_out)
     for one, at, to in _runs(told, folds, folder, out):
@@ -144,7 +149,16 @@ def _allowed(told: Learned, judgments_fold: str, leave_out: str | None) -> Learn
     return told.leaving(*part(leave_out, "--leave-out")) if leave_out else told
 
 
+def _limits(text: str) -> tuple[int, ...]:
+    """Numbers of tokens between commas."""
+    limits = [limit.strip() for limit in text.split(",")]
+    if not all(limit.isdecimal() and int(limit) for limit in limits):
+        raise ConfigError(f"--product-tokens {text} are no limits: write numbers from 1 between commas, such as 24,32")
+    return tuple(map(int, limits))
+
+
 def _tell_folds(told: Learned, folds: int, out: Path, console: Console) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # mining alone does not make it
     with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in told.grades)])
     console.print(f"score each judged query with the model of its fold: see {out / FOLDS}")

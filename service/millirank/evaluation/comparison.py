@@ -54,10 +54,20 @@ def compare(first: Scores, second: Scores, measure: str, *, resamples: int = RES
 
 
 def compare_spellings(scores: Scores, correct: Scores, meant: Mapping[str, str], measure: str) -> Comparison:
-    """Misspelled queries against the correct ones that they mean, pair by pair."""
-    pairs = [query for query in scores.queries if meant.get(query) in set(correct.queries)]
+    """Misspelled queries against the correct ones that they mean, pair by pair.
+
+    Raises:
+        ConfigError: if there is no pair.
+    """
+    return compare(*paired(scores, correct, meant), measure)
+
+
+def paired(scores: Scores, correct: Scores, meant: Mapping[str, str]) -> tuple[Scores, Scores]:
+    """Misspelled queries whose correct ones were scored, and the scores of those under the misspelled names."""
+    known = set(correct.queries)
+    pairs = [query for query in scores.queries if meant.get(query) in known]
     right = correct.of([meant[query] for query in pairs])
-    return compare(scores.of(pairs), Scores(tuple(pairs), right.values), measure)
+    return scores.of(pairs), Scores(tuple(pairs), right.values)
 
 
 def randomization(differences: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 7) -> float:

@@ -88,8 +88,11 @@ def told(name: str, order: str, now: Scores, found: Comparison) -> str:
 
 
 def _by_key(scores: Scores, key: Key) -> dict[str, float]:
-    values = scores.values[MEASURE].tolist()
-    return {key(query): round(value, 6) for query, value in zip(scores.queries, values, strict=True)}
+    """The mean of the queries of each name: several spellings may have one."""
+    found: dict[str, list[float]] = {}
+    for query, value in zip(scores.queries, scores.values[MEASURE].tolist(), strict=True):
+        found.setdefault(key(query), []).append(value)
+    return {name: round(sum(values) / len(values), 6) for name, values in found.items()}
 
 
 def _scores(values: Mapping[str, float]) -> Scores:

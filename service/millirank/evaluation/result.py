@@ -1,8 +1,9 @@
 """What an evaluation found, kept as JSON, so that a later one can be compared with it."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Result:
     answered: Mapping[str, Mapping[str, float]]  # order -> segment without right answers -> share that found anything
     runs: Mapping[str, Run]  # order -> the first SHOWN products of every query
     titles: Mapping[str, str]  # of those products
+    judged: Mapping[str, str] = field(default_factory=dict)  # segment -> sha256 of its judgments
 
     def plain(self) -> dict[str, Any]:
         """As data for json.dumps."""
@@ -37,6 +39,7 @@ class Result:
             "answered": {order: dict(shares) for order, shares in self.answered.items()},
             "runs": {order: dict(run) for order, run in self.runs.items()},
             "titles": dict(self.titles),
+            "judged": dict(self.judged),
         }
 
 
@@ -68,6 +71,7 @@ def result_of(name: str, runs: Mapping[str, Run], segments: Mapping[str, Segment
         },
         {order: {query: list(found[:SHOWN]) for query, found in run.items()} for order, run in runs.items()},
         titles,
+        {name: digest(one) for name, one in segments.items()},
     )
 
 
@@ -88,10 +92,17 @@ def read_result(path: Path) -> Result:
             data["answered"],
             data["runs"],
             data["titles"],
+            dict(data["judged"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "make one with `millirank eval --out FILE.json`"
         raise ConfigError(f"{path} is no result of an evaluation ({type(error).__name__}: {error}): {fix}") from error
+
+
+def digest(segment: Segment) -> str:
+    """sha256 of a segment's judgments, in whatever order."""
+    plain = {query: dict(grades) for query, grades in segment.judgments.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def shown(runs: Iterable[Run]) -> set[str]:

@@ -15,9 +15,10 @@ GRADES, CLICKS = ("grade", "rating"), ("click", "clicks")  # columns, one of the
 def read_clicks(path: Path) -> Judgments:
     """Grades from a CSV file with the columns query, id and grade, or query, id and click (or clicks).
 
-    Clicks of one query and product in several rows are added up; its grade is 3 log(1 + clicks) / log(1 + most clicks
-    of the query), rounded, at least 1 where there was a click, so that one product that everybody clicks does not make
-    all others worthless. Products shown without a click belong into the file with 0: they are what is not right.
+    Of grades of one query and product in several rows the highest counts. Clicks are added up; their grade is
+    3 log(1 + clicks) / log(1 + most clicks of the query), rounded, at least 1 where there was a click, so that one
+    product that everybody clicks does not make all others worthless. Products shown without a click belong into the
+    file with 0: they are what is not right.
 
     Raises:
         CatalogError: if the file is not of that form.
@@ -29,7 +30,9 @@ def read_clicks(path: Path) -> Judgments:
             columns = [name for name in (*GRADES, *CLICKS) if name in (reader.fieldnames or ())]
             column = columns[0] if columns else "click"
             for row in reader:
-                found[row["query"]][row["id"]] += _whole(row[column])
+                counts, number = found[row["query"]], _whole(row[column])
+                before = counts[row["id"]]
+                counts[row["id"]] = max(before, number) if column in GRADES else before + number
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         fix = "give a UTF-8 CSV file with the columns query,id,grade or query,id,click, of whole numbers from 0"
         raise CatalogError(f"{path} holds no clicks ({type(error).__name__}: {error}): {fix}") from error

@@ -114,7 +114,7 @@ def _quotas(shares: Mapping[str, float], ready: Mapping[str, Sequence[Pseudo]], 
 
 
 def _pools(titles: Sequence[str], facts: Sequence[Facts], rng: np.random.Generator) -> dict[str, list[Pseudo]]:
-    """Every pseudo-query that the catalogue gives, by kind; most of them sorted."""
+    """Every pseudo-query that the catalogue gives, by kind, in an order that no hash decides."""
     types = Counter(fact.type for fact in facts if fact.type)
     heads = Counter(tail for kind in types for tail in _tails(kind))
     brands = Counter((fact.brand, fact.maker) for fact in facts if fact.brand)
@@ -127,7 +127,7 @@ def _pools(titles: Sequence[str], facts: Sequence[Facts], rng: np.random.Generat
         for query in _of(fact):
             pools[query.kind].add(query)
     pools["words"] = {Pseudo(text, "words") for text in _shared_ngrams(titles)}
-    made = {kind: sorted(pool, key=lambda query: query.text) for kind, pool in pools.items()}
+    made = {kind: sorted(pool, key=lambda query: (query.text, repr(query.wanted))) for kind, pool in pools.items()}
     right = [*made["type"], *made["brand type"], *made["attribute"]]
     made["misspelt"] = [
         replace(query, text=wrong, kind="misspelt", meant=query.text)

@@ -118,7 +118,7 @@ class Reranker:
 
     def run(self, asked: Asked) -> dict[str, list[str]]:
         """The final order of every query: product ids, best first."""
-        heads = {query: order.rows[: asked.depth] for query, order in asked.orders.items()}
+        heads = {query: order.rows[order.exact : asked.depth] for query, order in asked.orders.items()}
         scores: dict[str, NDArray[np.float32]] = {}
         for place, loaded in enumerate(self.engines):
             mine = {q: rows for q, rows in heads.items() if part_of(q, len(self.engines)) == place}

@@ -128,7 +128,9 @@ class FrontSide:
             self.retriever = HybridRetriever(self.snapshot)
             self.encoder_tokens = Tokenizer(folders[0] / "tokenizer.json", encoder)
             reranker_tokens = Tokenizer(folders[1] / "tokenizer.json", reranker)
-            reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
+            reader = ThreadPoolExecutor(
+                1, thread_name_prefix="millirank-index"
+            )  # reads indexes and products; the loop, the speller
             opened.callback(reader.shutdown)
             self.pipeline = Pipeline(
                 transport=transport,

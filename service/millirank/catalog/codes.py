@@ -24,14 +24,14 @@ _WORDY = 5  # letters from which a part is a word of the language: "iphone 8" is
 _SIGNS = 3  # letters and digits of the one of several parts that tells which: neither "core i5" nor "usb 3.0" has it
 _UNITS = (
     "ah bit btu cl cm core cores db dpi er fps ft g gb gbit gbps ghz gsm hz in inch inches k kb kg khz km kv kva kw "
-    "kwh l lb lm m ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ports ppm px rd rpm st "
-    "tb th v va w watt watts wh x"
+    "kwh l lb lm m ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ports ppm px rd rpm "
+    "st tb th v va w watt watts wh x"
 )
 _SHORT = "abhst"  # units of one or two digits: "ce 505a" is a cartridge, no current
 _STANDARDS = "bt cat ddr dvi gddr hdmi ip ipx mp usb wifi"  # with a version of one or two digits
 _LINKS = frozenset(
     ["and", "by", "for", "from", "in", "of", "on", "or", "per", "the", "to", "up", "with"]
-)  # of a phrase: "pack of 100"
+)  # "pack of 9"
 _OF_UNITS = "|".join(_UNITS.split())
 _AMOUNT = re.compile(  # how much or of which kind, not which
     rf"\d+({_OF_UNITS})|\d\d?[{_SHORT}]|\d+(x|in)\d+\w*|({'|'.join(_STANDARDS.split())})\d\d?[a-z]?"

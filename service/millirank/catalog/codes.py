@@ -29,9 +29,8 @@ _UNITS = (
 )
 _SHORT = "abhst"  # units of one or two digits: "ce 505a" is a cartridge, no current
 _STANDARDS = "bt cat ddr dvi gddr hdmi ip ipx mp usb wifi"  # with a version of one or two digits
-_LINKS = frozenset(
-    ["and", "by", "for", "from", "in", "of", "on", "or", "per", "the", "to", "up", "with"]
-)  # "pack of 9"
+# Words of a phrase, such as "pack of 100".
+_LINKS = frozenset(["and", "by", "for", "from", "in", "of", "on", "or", "per", "the", "to", "up", "with"])
 _OF_UNITS = "|".join(_UNITS.split())
 _AMOUNT = re.compile(  # how much or of which kind, not which
     rf"\d+({_OF_UNITS})|\d\d?[{_SHORT}]|\d+(x|in)\d+\w*|({'|'.join(_STANDARDS.split())})\d\d?[a-z]?"

@@ -223,6 +223,10 @@ def test_a_server_tells_drift_as_a_gauge_and_once_in_its_log(index: Path, caplog
     assert found["query"] > THRESHOLD
     assert found["pair"] == pytest.approx(0, abs=0.01)
     assert found["depth"] == pytest.approx(0, abs=0.01)
+    watch.forget()
+    page = Page(metrics)
+    assert page("traffic_population", process="frontend-0") == 0
+    assert {page("traffic_drift_index", lengths=of, process="frontend-0") for of in found} == {0.0}
 
 
 def test_the_gauges_of_processes_stand_beside_each_other_and_go_with_them() -> None:

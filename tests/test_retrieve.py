@@ -212,6 +212,13 @@ def test_a_misspelled_query_finds_what_the_correct_one_finds(shop: HybridRetriev
     assert shop.lexical(shop.corrected("kettel"), 5).rows.tolist() == shop.lexical("kettle", 5).rows.tolist()
 
 
+def test_no_word_is_folded_that_is_longer_than_those_that_are_kept(tmp_path: Path) -> None:
+    WordCounts().write(tmp_path, ["kettle"])
+    words = Words(tmp_path, list((tmp_path / "words").iterdir()))
+    assert [words.folded(letter * 39) for letter in "A"] == ["a" * 39]
+    assert [words.folded(word) for word in ("a" * 40, "ä" * 40)] == ["", ""]
+
+
 def test_a_title_weighs_more_than_a_description(shop: HybridRetriever) -> None:
     assert shop.lexical("kettle", 5).rows.tolist()[-1] == 4
 

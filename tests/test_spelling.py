@@ -108,6 +108,44 @@ def test_a_letter_of_a_spaced_model_number_stays() -> None:
     assert speller("ketle", "43").corrected("ketle 43") == "ketle 43"
 
 
+class Counted(Shop):
+    """Counts what it is asked for, and has a word that only folding makes known."""
+
+    def __init__(self) -> None:
+        self.near_calls = self.numbered_calls = 0
+
+    def folded(self, word: str) -> str:
+        return word.lower().replace("ø", "o")
+
+    def near(self, word: str, most: int) -> list[tuple[str, int]]:
+        self.near_calls += 1
+        return super().near(word, most)
+
+    def numbers(self, _: str) -> list[str]:
+        self.numbered_calls += 1
+        return ["kettøl", "43"]
+
+
+@pytest.mark.parametrize("text", [" ".join(["hedphnoes"] * 16), "x" * 1000, "kettel printr wirelss headphne"])
+def test_another_language_and_endless_words_are_not_looked_up(text: str) -> None:
+    shop = Counted()
+    assert Speller(shop, found, shop.numbers).corrected(text) == text
+    assert (shop.near_calls, shop.numbered_calls) == (0, 0)
+
+
+def test_numbers_are_looked_up_once_and_compared_as_words_are() -> None:
+    shop = Counted()
+    assert Speller(shop, found, shop.numbers).corrected("kettøl 43 printr wirelss") == "kettøl 43 printer wireless"
+    assert shop.numbered_calls == 1
+    assert shop.near_calls == 2
+
+
+def test_a_joint_is_put_together_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COUNTS, "format", 30)
+    monkeypatch.setitem(COUNTS, "mat", 2)
+    assert speller().corrected("case for mat") == "case for mat"
+
+
 WORD = st.text("abcdeghiklnoprst", min_size=1, max_size=12)
 NUMBER = st.from_regex(r"[a-zA-Z]{0,5}-?[0-9]{1,4}[a-z]{0,3}", fullmatch=True)
 

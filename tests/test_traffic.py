@@ -315,6 +315,50 @@ def test_a_restart_on_the_same_day_goes_on_with_the_sample(tmp_path: Path, monke
     assert 250 < firsts[True] < 350  # of 600; 4 standard deviations
 
 
+class Seen:
+    """A watch that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.weights: list[float] = []
+        self.population, self.forgotten = 0, 0
+
+    def look(self, kept: Any, population: int) -> None:
+        self.weights, self.population = [one.weight for one in kept], population
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def test_after_a_restart_all_records_weigh_alike_and_a_new_day_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "RECORDS", 10)
+    clock, seen = Clock(), Seen()
+    for _ in range(2):
+        one = sampler(tmp_path / "sample", clock, watch=seen)
+        serve(one, *(f"query {n}" for n in range(40)))
+        one.look()
+        one.write()
+        one.close()
+    assert (seen.weights, seen.population, seen.forgotten) == ([1.0] * 10, 80, 0)
+    again = sampler(tmp_path / "sample", clock, watch=seen)
+    clock.now += 24 * 3600
+    again.look()
+    again.close()
+    assert seen.forgotten == 1
+
+
+def test_a_product_id_may_hold_any_end_of_a_line(tmp_path: Path) -> None:
+    ids = ["p\u2028", "\u2029p", "p\x85p"]
+    for query in "ab":
+        one = sampler(tmp_path / "sample", Clock(), ids=lambda _: ids)
+        serve(one, query)
+        one.look()
+        one.write()
+        one.close()
+    assert [a.candidates for a in read_traffic(tmp_path / "sample", 50)] == [tuple(ids)] * 2
+
+
 def test_the_sample_is_bounded_whatever_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "PAUSE", 0)
     one = sampler(tmp_path / "sample", Clock(), lengths=lambda _, rows: np.arange(1, len(rows) + 1))

@@ -6,6 +6,8 @@ from itertools import islice, pairwise
 from typing import Protocol
 
 LETTERS = 4  # of a word that is corrected, at least
+LONGEST = 40  # letters of a word that is looked up
+UNKNOWN = 3  # words of a query that nobody knows, at most: where there are more, it is of another language
 FIRST_SLIP = 7  # letters from which the first may be wrong, where people hardly ever slip
 TWO_SLIPS = 8  # letters from which two slips are thought of
 PART = 3  # letters of each of two words that were joined, at least
@@ -16,14 +18,14 @@ _WORD = re.compile(r"[^\W_]+")
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # each row a bit to the right of the one above
 _NEXT = 1.1  # widths of a key between those that are neighbours
 _SOUNDS = ("aeiouy", "bp", "dt", "cksqxz", "fvw", "gj", "mn")  # letters that are heard alike
-_JOINTS = frozenset(["and", "for", "from", "per", "the", "with"])  # no part of a word that is cut
+_JOINTS = frozenset(["and", "for", "from", "per", "the", "with"])  # no part of a word that is cut or put together
 
 
 class Lexicon(Protocol):
     """The words of a catalogue."""
 
     def folded(self, word: str) -> str:
-        """A word as it is kept: lower case, without accents."""
+        """A word as it is kept: lower case, without accents; empty where it is longer than any word that is kept."""
 
     def count(self, word: str) -> int:
         """In how many products a folded word stands."""
@@ -36,11 +38,12 @@ class Lexicon(Protocol):
 
 
 class Speller:
-    """Corrects queries by a catalogue's words; usable from several threads.
+    """Corrects queries by a catalogue's words; usable from several threads, and with bounded work on any text.
 
-    A word is left as it is where it has a digit, fewer than four letters, or letters without upper and lower case, and
-    wherever the catalogue or the language knows it. Two words are joined where the catalogue knows them better as one
-    ("head phones"), and a word is cut where it knows both parts ("headphonecase").
+    A word is left as it is where it has a digit, fewer than four letters, more than forty, or letters without upper and
+    lower case, and wherever the catalogue or the language knows it. Where more than three are unknown, all stay. Two
+    words are joined where the catalogue knows them better as one ("head phones"), and a word is cut where it knows both
+    parts ("headphonecase").
 
     Args:
         lexicon: the words.
@@ -58,12 +61,14 @@ class Speller:
 
         Of a correct query it asks the dictionary once a word and once a pair of neighbours, a microsecond each.
         """
-        words = list(islice(_words(text), WORDS))
+        words = [word for word in islice(_words(text), WORDS) if len(word[0]) <= LONGEST]
         meant = [self._lexicon.folded(word[0]) for word in words]
         changed = self._joined(text, words, meant)
-        for place, word in enumerate(meant):
-            if place not in changed and len(word) >= LETTERS and word not in self._lexicon:
-                better = self._better(word, text)
+        unknown = [place for place, word in enumerate(meant) if place not in changed and self._unknown(word)]
+        if 0 < len(unknown) <= UNKNOWN:
+            numbered = {self._lexicon.folded(word) for word in self._numbered(text)}
+            for place in unknown:
+                better = None if meant[place] in numbered else self._better(meant[place])
                 if better is not None:
                     changed[place] = better
         if not changed:
@@ -80,7 +85,7 @@ class Speller:
         changed: dict[int, str] = {}
         for place in range(1, len(words)):
             first, second = meant[place - 1], meant[place]
-            if min(len(first), len(second)) < PART or place - 1 in changed:
+            if min(len(first), len(second)) < PART or place - 1 in changed or first in _JOINTS or second in _JOINTS:
                 continue
             if text[words[place - 1].end() : words[place].start()] != " ":
                 continue
@@ -89,9 +94,10 @@ class Speller:
                 changed[place - 1], changed[place] = first + second, ""
         return changed
 
-    def _better(self, word: str, text: str) -> str | None:
-        if word.lower() == word.upper() or word in self._numbered(text):
-            return None
+    def _unknown(self, word: str) -> bool:
+        return len(word) >= LETTERS and word.lower() != word.upper() and word not in self._lexicon
+
+    def _better(self, word: str) -> str | None:
         near = self._lexicon.near(word, 1)
         if self._found(word):  # a form of a word that stands there, unless a letter was only struck twice
             return _best(word, [found for found in near if _twice(word, found[0])])

@@ -128,7 +128,8 @@ class FrontSide:
             self.retriever = HybridRetriever(self.snapshot)
             self.encoder_tokens = Tokenizer(folders[0] / "tokenizer.json", encoder)
             reranker_tokens = Tokenizer(folders[1] / "tokenizer.json", reranker)
-            reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")  # alone reads indexes and products
+            # Alone reads indexes and products; but the event loop asks the speller's dictionaries, which are mapped.
+            reader = ThreadPoolExecutor(1, thread_name_prefix="millirank-index")
             opened.callback(reader.shutdown)
             self.pipeline = Pipeline(
                 transport=transport,

@@ -18,14 +18,24 @@ WORDS = 16  # of a query that are looked at
 WHOLE = "="  # stands before a number that is all there is between two spaces
 NAMED = frozenset(["ean", "gtin", "isbn", "model", "model_number", "mpn", "part_number", "sku", "upc"])  # attributes
 _WORD = re.compile(r"[^\W_]+")
+_HYPHEN = re.compile(r"(?<=[^\W_])[-/](?=[^\W_])")  # makes one part of two: TK-570K is as whole as TK570K
 _DIGIT = re.compile(r"\d")
 _WORDY = 5  # letters from which a part is a word of the language: "iphone 8" is no number
+_SIGNS = 3  # letters and digits of the one of several parts that tells which: neither "core i5" nor "usb 3.0" has it
 _UNITS = (
-    "a ah bit btu cl cm core db dpi er fps ft g gb gbit gbps ghz gsm h hz in inch k kb kg khz km kv kva kw kwh l lb lm "
-    "m ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ppm px rd rpm s st tb th v va w "
-    "wh x"
+    "ah bit btu cl cm core cores db dpi er fps ft g gb gbit gbps ghz gsm hz in inch inches k kb kg khz km kv kva kw "
+    "kwh l lb lm m ma mah mb mbit mbps mg mhz min ml mm mp ms nd nm oz p pack pc pcs pin pk port ports ppm px rd rpm "
+    "st tb th v va w watt watts wh x"
 )
-_AMOUNT = re.compile(rf"\d+({'|'.join(_UNITS.split())})|\d+x\d+\w*")  # how much, not which
+_SHORT = "abhst"  # units of one or two digits: "ce 505a" is a cartridge, no current
+_STANDARDS = "bt cat ddr dvi gddr hdmi ip ipx mp usb wifi"  # with a version of one or two digits
+# Words of a phrase, such as "pack of 100".
+_LINKS = frozenset(["and", "by", "for", "from", "in", "of", "on", "or", "per", "the", "to", "up", "with"])
+_OF_UNITS = "|".join(_UNITS.split())
+_AMOUNT = re.compile(  # how much or of which kind, not which
+    rf"\d+({_OF_UNITS})|\d\d?[{_SHORT}]|\d+(x|in)\d+\w*|({'|'.join(_STANDARDS.split())})\d\d?[a-z]?"
+)
+_FIGURE = re.compile(rf"\b(\d+) ({_OF_UNITS})\b|\b(\d\d?) ([{_SHORT}])\b")  # an amount in two words
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,15 @@ def asked(text: str) -> tuple[int, list[Asked]]:
     """How many words a query has, and what in it may be a model number; quick where it has no digit."""
     if not _DIGIT.search(text):
         return 0, []
-    words = _WORD.findall(folded(text))
-    found = [Asked(code, tuple(words[i:j]), i, _names(words[i:j])) for i, j, code in _joined(words[:WORDS], ASKED)]
+    text = folded(text)
+    spans = [match.span() for match in _WORD.finditer(text)]
+    words = [text[start:end] for start, end in spans]
+    found = []
+    for start, end, code in _joined(words[:WORDS], ASKED):
+        written = _HYPHEN.sub("", text[spans[start][0] : spans[end - 1][1]])
+        edges = (words[max(0, place - 1) : place + 1] for place in (start, end))  # two words each, with one of its own
+        cut = any(_FIGURE.fullmatch(" ".join(pair)) for pair in edges)  # an amount, of which it has a half
+        found.append(Asked(code, tuple(words[start:end]), start, not cut and _names(_WORD.findall(written))))
     return len(words), found
 
 
@@ -88,8 +105,12 @@ def _is_code(code: str) -> bool:
 
 
 def _names(parts: list[str]) -> bool:
-    """Whether the parts of a number name a product, and are neither amounts nor words beside a figure."""
+    """Whether the parts of a number name a product, and are neither amounts nor a phrase with a figure in it."""
+    if _AMOUNT.fullmatch("".join(parts)):
+        return False
     if len(parts) == 1:
-        return not _AMOUNT.fullmatch(parts[0])
-    amounts = all(_AMOUNT.fullmatch(part) for part in parts)
-    return not amounts and not any(part.isalpha() and len(part) >= _WORDY for part in parts)
+        return True
+    if any(part in _LINKS or (part.isalpha() and len(part) >= _WORDY) for part in parts):
+        return False
+    parts = _FIGURE.sub(r"\1\2\3\4", " ".join(parts)).split()
+    return any(len(part) >= _SIGNS and _DIGIT.search(part) and not _AMOUNT.fullmatch(part) for part in parts)

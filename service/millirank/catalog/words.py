@@ -14,6 +14,7 @@ FOLDER = "words"
 SPELLED = "spelled"  # the words themselves, packed, UTF-8
 _WORD, _KNOWN, _COUNT, _ROW = "word", "known", "count", "row"
 _HEAP = 64 << 20  # bytes
+LONGEST = 39  # bytes of a word that is kept: the analyzer leaves out those of 40
 SHORTEST = 3  # letters of a word that is kept
 
 
@@ -89,7 +90,7 @@ class Words:
     def folded(self, word: str) -> str:
         """A word as it is kept: lower case, without accents; empty where it is longer than any word that is kept."""
         if word.isascii():
-            return word.lower()
+            return word.lower() if len(word) <= LONGEST else ""
         return "".join(self._analyzer.analyze(word))
 
     def count(self, word: str) -> int:

@@ -60,7 +60,7 @@ def read_records(file: Path, depth: int) -> list[Asked]:
         ConfigError: if it cannot be read or a line is of another form.
     """
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        lines = file.read_text("utf-8-sig").split("\n")  # other ends of lines may stand in a product id
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}): name a JSON Lines file with --from") from error
     return [_asked(file, number, line, depth) for number, line in enumerate(lines, 1) if line.strip()]

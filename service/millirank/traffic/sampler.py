@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -104,6 +105,8 @@ class Sampler:
         if (today := self._today()) != self._day:
             self.write()
             self._begin(today)
+            if self._watch is not None:
+                self._watch.forget()
 
     def write(self) -> None:
         """Writes the sample of the day, if it has changed, and shows it to the watch; a full disk is only logged."""
@@ -137,7 +140,8 @@ class Sampler:
         """Goes on with what a process that held the part before has written of the day."""
         kept = self._part.read(day)
         self._day = day
-        self._sample = Reservoir(RECORDS, self._dice, kept, round(sum(asked.weight for asked in kept)))
+        alike = [replace(asked, weight=1.0) for asked in kept]  # as new ones are: the part writes what each stands for
+        self._sample = Reservoir(RECORDS, self._dice, alike, round(sum(asked.weight for asked in kept)))
         self._written = self._sample.seen
         try:
             self._part.prune(day)

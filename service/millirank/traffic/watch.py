@@ -49,6 +49,7 @@ class Watch:
     ) -> None:
         self._references, self._tokenizers, self._metrics = references, tokenizers, metrics
         self._told: set[str] = set()
+        self._shown: set[str] = set()
 
     def look(self, asked: Sequence[Asked], population: int) -> None:
         """Compares a day's sample, if it is large enough to tell anything.
@@ -63,6 +64,7 @@ class Watch:
         now = {task: histograms(asked, self._tokenizers[task], source="") for task in self._references}
         for name, index in drifts(self._references, now).items():
             self._metrics.drifted(name, index)
+            self._shown.add(name)
             if index > THRESHOLD and name not in self._told:
                 self._told.add(name)
                 log.warning(
@@ -72,3 +74,9 @@ class Watch:
                     index,
                     THRESHOLD,
                 )
+
+    def forget(self) -> None:
+        """A new day begins: the sample is of nothing yet, and what yesterday's told is over."""
+        self._metrics.sampled(0)
+        for name in self._shown:
+            self._metrics.drifted(name, 0.0)  # no NaN: the alert's mean over processes would be none either

@@ -101,7 +101,9 @@ class Pipeline:
             DeadlineExceeded: if there was no time even for the provisional order.
             Unavailable: if there is no core that could embed the query.
         """
-        text = self._retriever.corrected(query.text)  # a word that nobody knows takes a third of a millisecond
+        text = self._retriever.corrected(
+            query.text
+        )  # up to three words that nobody knows, a third of a millisecond each
         tokens, truncated = self._encoder_tokens.query(text)
         if self._same_queries:
             pair_tokens, pair_truncated = tokens, truncated

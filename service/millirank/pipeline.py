@@ -101,9 +101,7 @@ class Pipeline:
             DeadlineExceeded: if there was no time even for the provisional order.
             Unavailable: if there is no core that could embed the query.
         """
-        text = self._retriever.corrected(
-            query.text
-        )  # up to three words that nobody knows, a third of a millisecond each
+        text = self._retriever.corrected(query.text)  # a third of a millisecond for each word that nobody knows
         tokens, truncated = self._encoder_tokens.query(text)
         if self._same_queries:
             pair_tokens, pair_truncated = tokens, truncated

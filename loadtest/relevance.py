@@ -20,7 +20,7 @@ NOTES = (
     "Every order of `millirank eval`, no time limit, on queries that have a right answer; 95 % intervals by bootstrap",
     "over queries (all in the JSON file), p of Fisher's paired randomization test. `judged` leaves products without a",
     "judgment out instead of counting them as wrong. Rules over the catalogue make the segments (`millirank segments",
-    "--count 150`, scored in parts): they miss right products, so compare orders there; only of model numbers and",
+    "--count 100`): they miss right products, so compare orders there; only of model numbers and",
     "titles all right ones are known, and `judged` says little more there than whether one was found. A segment of",
     "misspellings `less` the correct ones is paired, `lost` the share of nDCG@10 that a slip costs. `answered` is the",
     "share of queries without a good answer that were answered all the same. The reranker saw none of the judged",

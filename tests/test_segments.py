@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from millirank.cli import app
 from millirank.demo import products as demo_products
 from millirank.evaluation import Segment, read_judgments, read_segments, write_segments
+from millirank.keyboard import NEIGHBOURS, ROWS
 from millirank.segments import NAMES, segments
 from millirank.segments.numbers import is_number, model_numbers
 from millirank.segments.texts import Texts, fields, words
 from millirank.segments.types import Types
-from millirank.segments.typos import NEIGHBOURS, ROWS, misspelled, misspelled_query
+from millirank.segments.typos import misspelled, misspelled_query
 
 COUNT = 60
 

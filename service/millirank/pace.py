@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+QUANTILE = 0.99  # of what is observed, unless another is asked for
 STEP = 0.05  # relative
 DOUBT = 0.02  # relative, a second
 LIMITS = (0.2, 5.0)
@@ -20,7 +21,7 @@ class Pace:
     the pace is then doubted a little, so that a machine that was slow for a while is tried again.
     """
 
-    def __init__(self, quantile: float = 0.99) -> None:
+    def __init__(self, quantile: float = QUANTILE) -> None:
         self.value = 1.0
         self._doubted = -math.inf  # monotonic seconds
         self._up, self._down = STEP * quantile, STEP * (1 - quantile)
@@ -44,7 +45,7 @@ class Pace:
 
 
 class Paces:
-    """Paces of the 99th percentile that learn from each other, as one array: they are on the way of every batch.
+    """Paces of QUANTILE that learn from each other, as one array: they are on the way of every batch.
 
     Args:
         n: how many.
@@ -58,8 +59,7 @@ class Paces:
 
     def observe(self, at: int, ratio: float) -> None:
         """Learns from one call of the one at that place, that took ratio times its measured cost."""
-        quantile = 0.99
-        steps = np.where(ratio > self.values, STEP * quantile, -STEP * (1 - quantile))
+        steps = np.where(ratio > self.values, STEP * QUANTILE, -STEP * (1 - QUANTILE))
         self._weights[at] = 1.0
         steps *= self._weights
         self._weights[at] = self._others

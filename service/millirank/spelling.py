@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice, pairwise
 from typing import Protocol
 
+from .keyboard import NEIGHBOURS
+
 LETTERS = 4  # of a word that is corrected, at least
 LONGEST = 40  # letters of a word that is looked up
 UNKNOWN = 3  # words of a query that nobody knows, at most: where there are more, it is of another language
@@ -15,8 +17,6 @@ OFTEN = 2  # products that have each of them, at least
 WORDS = 16  # of a query that are looked at
 _RUN = re.compile(r"\w+(?:[-./]\w+)*")  # with a digit in one of its parts, it is a number
 _WORD = re.compile(r"[^\W_]+")
-_KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # each row a bit to the right of the one above
-_NEXT = 1.1  # widths of a key between those that are neighbours
 _SOUNDS = ("aeiouy", "bp", "dt", "cksqxz", "fvw", "gj", "mn")  # letters that are heard alike
 _JOINTS = frozenset(["and", "for", "from", "per", "the", "with"])  # no part of a word that is cut or put together
 
@@ -156,13 +156,7 @@ def _twice(typed: str, meant: str) -> bool:
     return any(a == b and typed[:i] + typed[i + 1 :] == meant for i, (a, b) in enumerate(pairwise(typed)))
 
 
-def _confused() -> dict[str, set[str]]:
-    at = {key: (row, column + row / 3) for row, keys in enumerate(_KEYS) for column, key in enumerate(keys)}
-    return {
-        key: {k for k, (r, c) in at.items() if k != key and abs(r - row) <= 1 and abs(c - column) < _NEXT}
-        | {k for sounds in _SOUNDS if key in sounds for k in sounds if k != key}
-        for key, (row, column) in at.items()
-    }
-
-
-CONFUSED = _confused()  # by letter
+CONFUSED = {  # by letter
+    key: {*keys, *(k for sounds in _SOUNDS if key in sounds for k in sounds if k != key)}
+    for key, keys in NEIGHBOURS.items()
+}

@@ -1,6 +1,5 @@
 """What an evaluation found, kept as JSON, so that a later one can be compared with it."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from millirank.errors import ConfigError
+from millirank_engines import artifact
 
 from .judgments import Segment
 from .scores import Run, Scores, answered, score
@@ -102,7 +102,7 @@ def read_result(path: Path) -> Result:
 def digest(segment: Segment) -> str:
     """sha256 of a segment's judgments, in whatever order."""
     plain = {query: dict(grades) for query, grades in segment.judgments.items()}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return artifact.digest(plain)
 
 
 def shown(runs: Iterable[Run]) -> set[str]:

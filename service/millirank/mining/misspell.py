@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from millirank.keyboard import ROWS
+
 LEAST = 5  # letters of a word that is misspelt
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_BESIDE = {row[i]: row[max(0, i - 1) : i] + row[i + 1 : i + 2] for row in _ROWS for i in range(len(row))}
+_BESIDE = {row[i]: row[max(0, i - 1) : i] + row[i + 1 : i + 2] for row in ROWS for i in range(len(row))}
 
 
 def misspelt(query: str, rng: np.random.Generator) -> str:

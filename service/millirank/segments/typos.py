@@ -3,23 +3,12 @@
 from collections.abc import Container
 from random import Random
 
+from millirank.keyboard import NEIGHBOURS
+
 from .texts import words
 
-ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # each a bit to the right of the one above
 LEAST = 4  # letters of a word that is misspelled
 TRIES = 12
-NEXT = 1.1  # widths of a key between those that are neighbours, and a bit: thirds are not exact
-
-
-def _neighbours() -> dict[str, str]:
-    at = {key: (row, column + row / 3) for row, keys in enumerate(ROWS) for column, key in enumerate(keys)}
-    return {
-        key: "".join(k for k, (r, c) in at.items() if k != key and abs(r - row) <= 1 and abs(c - column) < NEXT)
-        for key, (row, column) in at.items()
-    }
-
-
-NEIGHBOURS = _neighbours()
 
 
 def misspelled(word: str, rng: Random) -> str:

@@ -27,12 +27,12 @@ from report import BENCHMARKS, Row, write
 from millirank.commands.enginebench import bench_rows, timing_rows
 from millirank.tokens import Tokenizer
 from millirank_engines import Engine, EngineError, Profile, Task, open_engine, pack_pairs, read_manifest
-from millirank_engines.artifact import parse_profile
 from millirank_engines.build.backend import backend_of
 from millirank_engines.build.bench import bench_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.parity import PARITY, read_cases
 from millirank_engines.build.profiles import OptimizationProfile, Profiles, Range
+from millirank_engines.manifest import parse_profile
 from millirank_engines.model import ENCODER, RERANKER
 
 PEERS = ("torch-eager", "torch-eager-fp32", "torch-compile", "onnxruntime")

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .artifact import Manifest, read_manifest, refuse_misfit, refuse_unverified, stem_of
+from .artifact import read_manifest, refuse_misfit, refuse_unverified
 from .base import BackendUnavailable, Engine
+from .manifest import Manifest, stem_of
 from .mixed import MixedEngine
 from .model import ModelSpec
 from .program import PROGRAM

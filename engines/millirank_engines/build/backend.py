@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from millirank_engines.artifact import Manifest
 from millirank_engines.base import BackendUnavailable, Engine, EngineError
 from millirank_engines.device import Device
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED
 from millirank_engines.trtmodule import BACKENDS

@@ -7,18 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from millirank_engines.artifact import (
-    MANIFEST,
-    Manifest,
-    files_of,
-    read_manifest,
-    seal,
-    sha256_of,
-    stem_of,
-)
+from millirank_engines.artifact import MANIFEST, files_of, read_manifest, seal, sha256_of
 from millirank_engines.base import ArtifactRefused, EngineError, Profile
 from millirank_engines.device import library_version
 from millirank_engines.figures import Check
+from millirank_engines.manifest import Manifest, stem_of
 from millirank_engines.model import ModelSpec, Task, Template
 
 from .backend import Backend, backend_of

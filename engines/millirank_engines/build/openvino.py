@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millirank_engines.artifact import Manifest
 from millirank_engines.base import Engine, Profile
 from millirank_engines.device import Device, this_cpu
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec, Task
 
 from .graph import Form

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from millirank_engines.artifact import FORMAT, digest, sha256_of
+from millirank_engines.artifact import digest, sha256_of
+from millirank_engines.manifest import FORMAT
 from millirank_engines.model import Task, Template
 
 from .backend import Backend

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millirank_engines import baseline
-from millirank_engines.artifact import PLAN, Manifest, digest, release
+from millirank_engines.artifact import PLAN, digest, release
 from millirank_engines.base import BackendUnavailable, Engine, EngineError
 from millirank_engines.device import Device
 from millirank_engines.files import project_file
 from millirank_engines.gpu import Gpu, sm, this_gpu
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
 from millirank_engines.trtmodule import trt_module
 

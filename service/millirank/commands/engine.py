@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from millirank_engines import Check, Manifest, Profile, read_manifest
-from millirank_engines.artifact import parse_profile
+from millirank_engines.manifest import parse_profile
 from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools, tables

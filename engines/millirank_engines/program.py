@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .artifact import parse_profile
 from .base import EngineError, Profile
+from .manifest import parse_profile
 
 FUSED = "fused"  # the backend
 PROGRAM = "model.fused"

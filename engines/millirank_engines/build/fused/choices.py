@@ -15,6 +15,10 @@ _SMALL = (
     Size(16, 16, 128, 2, 3),
     Size(16, 32, 128, 2, 3),
     Size(16, 32, 64, 4, 4),
+    Size(16, 32, 128, 4, 6),
+    Size(16, 32, 128, 2, 8),
+    Size(16, 32, 256, 4, 4),
+    Size(16, 32, 256, 8, 4),
     Size(16, 64, 128, 4, 3),
     Size(32, 32, 128, 4, 3),
     Size(32, 64, 64, 4, 4),
@@ -35,8 +39,13 @@ _LARGE = (
     Size(64, 128, 64, 4, 3),
     Size(128, 64, 64, 4, 3),
     Size(128, 128, 32, 8, 4),
+    Size(64, 128, 64, 8, 3),
+    Size(128, 128, 64, 8, 2),
+    Size(128, 128, 64, 4, 2),
+    Size(128, 128, 64, 8, 4),
+    Size(64, 128, 128, 4, 2),
+    Size(128, 128, 128, 8, 2),
     Size(128, 256, 64, 8, 3),
-    Size(64, 256, 64, 8, 3),
     Size(256, 128, 64, 8, 3),
 )
 
@@ -61,6 +70,7 @@ def roles(network: Network) -> Mapping[str, int]:
         return {role: network.layers for role in ("qkv", "attention", "attended", "inner", "outer")} | _ONCE
     whole = network.layers - 1
     found = {"qkv": network.layers, **{role: whole for role in _LAST}, **{role + FIRST: 1 for role in _LAST}} | _ONCE
+    found |= {"pooler" + FIRST: 1} if network.head == "bert" else {}
     return {role: count for role, count in found.items() if count}
 
 
@@ -77,10 +87,8 @@ def sizes(layers: Layers, profile: Profile, role: str, tile: int) -> Iterator[Si
         yield from (Size(count, warps=4) for count in (1, 4))
     elif kind == "attention":
         yield from _attention(1 if first else profile.length, profile.length)
-    elif kind == "output" and network.head != "bert":
-        yield from (Size(min(16, 1 << (profile.length - 1).bit_length()), warps=warps) for warps in (4, 8))
     elif kind == "output":
-        yield from (Size(16, _power(width, 128), _power(width, 64), warps) for warps in (4, 8))
+        yield from (Size(min(16, 1 << (profile.length - 1).bit_length()), warps=warps) for warps in (4, 1, 8))
     else:
         outer = {"qkv": 3 * width, "inner": layers.inner}.get(kind, width)
         inner = layers.inner if kind == "outer" else width

@@ -18,6 +18,7 @@ LEAST = 16  # columns of a block
 LARGEST = 65504.0  # of float16
 HEAD_WIDTHS = (16, 32, 64, 128)
 ACTIVATIONS = {"gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3}
+TANH = 4
 LOG2_E = 1.4426950408889634
 X, Y, CONTEXT, QKV, WIDE = "x", "y", "context", "qkv", "inner"  # buffers
 MOMENTS = ".moments"  # ends the name of what is left of a buffer's rows
@@ -42,7 +43,7 @@ Choice = Mapping[str, Size]  # by role
 class Step:
     """One kernel of a bucket."""
 
-    role: str  # embed, qkv, attention, attended, inner, outer, or output; with FIRST at its end for first tokens alone
+    role: str  # embed, qkv, attention, attended, inner, outer, pooler, or output; with FIRST at its end for first tokens alone
     variant: Variant
     grid: tuple[int, int, int]
     addresses: tuple[str, ...]
@@ -105,7 +106,7 @@ class Layers:
             yield self._linear(
                 profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=f"{i}.attended", left=attended
             )
-        yield self._output(profile, choice, f"{last}.outer")
+        yield from self._output(profile, choice, f"{last}.outer")
 
     def _tiles(self, choice: Choice, role: str) -> int:
         """In how many blocks a product leaves the moments of its rows; in one layer there is no role but the last."""
@@ -145,13 +146,13 @@ class Layers:
             ROWS=size.rows,
             COLUMNS=size.columns,
             DEPTH=size.depth,
-            ACTIVATION=ACTIVATIONS[self.network.activation] if kind == "inner" else 0,
+            ACTIVATION={"inner": ACTIVATIONS[self.network.activation], "pooler": TANH}.get(kind, 0),
             X_TILES=of,
             RESIDUAL_TILES=left,
             FIRST=first and kind == "attended",
             EPSILON=self.network.epsilon,
         )
-        own = f"{layer}.{kind}"
+        own = f"{layer}.{kind}".lstrip(".")
         addresses = (
             x,
             x + MOMENTS if of else STARTS,
@@ -183,22 +184,13 @@ class Layers:
         grid = (profile.batch, network.heads, 1 if first else _blocks(profile.length, size.rows))
         return Step(f"attention{first}", variant, grid, (QKV, STARTS, CONTEXT))
 
-    def _output(self, profile: Profile, choice: Choice, before: str) -> Step:
+    def _output(self, profile: Profile, choice: Choice, before: str) -> Iterator[Step]:
         network, size, width = self.network, choice["output"], self.network.hidden
         if network.head == "bert":
-            variant = _variant(
-                "score",
-                size,
-                WIDTH=width,
-                COLUMNS=size.columns,
-                ROWS=size.rows,
-                DEPTH=size.depth,
-                X_TILES=self._tiles(choice, "outer" + FIRST),
-                EPSILON=network.epsilon,
-            )
-            head = ("pooler.weight", "pooler.bias", "pooler.sums", "classifier.weight", "classifier.bias")
-            grid = (_blocks(profile.batch, size.rows), 1, 1)
-            return Step("output", variant, grid, (X, X + MOMENTS, *head, SEQUENCES, OUTPUT))
+            yield self._linear(profile, choice, f".pooler{FIRST}", X, Y, of=self._tiles(choice, "outer" + FIRST))
+            variant = _variant("score", size, WIDTH=width, PADDED=_padded(width))
+            yield Step("output", variant, (profile.batch, 1, 1), (Y, "classifier.weight", "classifier.bias", OUTPUT))
+            return
         variant = _variant(
             "pool",
             size,
@@ -209,7 +201,7 @@ class Layers:
             EPSILON=network.epsilon,
         )
         norm = (f"{before}.gain", f"{before}.shift")
-        return Step("output", variant, (profile.batch, 1, 1), (X, *norm, STARTS, OUTPUT))
+        yield Step("output", variant, (profile.batch, 1, 1), (X, *norm, STARTS, OUTPUT))
 
 
 def _variant(kernel: str, size: Size, **constants: float) -> Variant:

@@ -40,17 +40,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "attention": {"qkv": HALF, "starts": INT, "out": HALF},
     "pool": {"x": HALF, "gain": WIDE, "shift": WIDE, "starts": INT, "out": WIDE},
-    "score": {
-        "x": HALF,
-        "x_moments": WIDE,
-        "weight": HALF,
-        "bias": WIDE,
-        "sums": WIDE,
-        "last": WIDE,
-        "last_bias": WIDE,
-        "rows_at": INT,
-        "out": WIDE,
-    },
+    "score": {"x": HALF, "last": WIDE, "last_bias": WIDE, "out": WIDE},
 }
 UNALIGNED = {"rows_at"}  # addresses within an array; all others are multiples of 16
 SCRATCH = 2  # addresses that Triton adds to every kernel's arguments, for what ours do not use

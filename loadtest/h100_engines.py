@@ -22,6 +22,7 @@ from report import BENCHMARKS, Row, write
 from subjects import BACKENDS, PEERS, SUBJECTS, Subject, built
 from targets import ENGINES
 
+COMPARED = ("p50", "tflops valid")
 PARTS = ("build", "engines", "launches", "variants")
 NOTES = (
     "All in one run on one machine, from host arrays to host arrays: a model's engines and its peers take turns, each",
@@ -123,7 +124,7 @@ def main() -> None:
                 traceback.print_exc()
                 failed.append(f"{part} of {subject.name}")
             found = [*rows, *speedups(rows, peers)]
-            write(given.name, "Engines on one GPU", NOTES, found, given.out, targets=ENGINES)  # what there is
+            write(given.name, "Engines on one GPU", NOTES, found, given.out, targets=ENGINES, compared=COMPARED)
     print(f"wrote {given.out / given.name}.json and .md", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --parts and --models")

@@ -14,6 +14,7 @@ from gpu_kit import gpu_engines, install
 from millirank.loadtest.results import Row
 from millirank_engines import FakeEngine, ModelSpec, Profile, pack_sequences, read_manifest
 from millirank_engines.artifact import seal
+from millirank_engines.build.inspect import Layer, fusion_of
 from millirank_engines.fakecuda import FakeCuda
 from millirank_engines.trtmodule import trt_logger
 
@@ -197,3 +198,54 @@ def test_variants_are_timed_beside_the_default_and_may_fail_alone(
     against = [row for row in rows if row.metric.endswith("against default")]
     assert [row.case for row in against] == ["minilm-reranker variants/version-compatible"]
     assert "gave up" in capsys.readouterr().err
+
+
+def test_one_metric_of_all_shapes_is_a_table_of_systems(script: Script) -> None:
+    overview = script("targets").overview
+    rows = [
+        Row("m/embed/1x16/fp16/graph", "p50", 0.15, "ms"),
+        Row("m/embed/1x16/fp16/fused", "p50", 0.1234567, "ms"),
+        Row("m/embed/8x16/fp16/fused", "p50", 0.2, "ms"),
+        Row("m/embed/8x16/fp16/fused", "p99", 0.3, "ms"),
+        Row("m/8x16/launches/fused", "p50", 9.0, ""),
+    ]
+    assert overview(rows, "p50") == [
+        "",
+        "| p50 (ms) | graph | fused |",
+        "|---|---|---|",
+        "| m embed 1x16 | 0.15 | 0.1235 |",
+        "| m embed 8x16 |  | 0.2 |",
+    ]
+    assert overview(rows, "tflops") == []
+
+
+def test_nothing_seen_is_not_few(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiled = script("profiled")
+    feeds = {SMALL: {}}
+    monkeypatch.setattr(profiled, "launches", lambda *_: (4.0, 1.0))
+    assert [row.value for row in profiled.launch_rows("m", "fused", FakeEngine(), feeds)] == [4, 1]
+    monkeypatch.setattr(profiled, "launches", lambda *_: (0.0, 0.0))
+    with pytest.raises(profiled.EngineError, match="saw no kernel of fake/embed at 1x16"):
+        list(profiled.launch_rows("m", "fused", FakeEngine(), feeds))
+
+
+def test_the_layers_of_a_plan_become_a_page(
+    script: Script, tiny_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = script("h100_inspect")
+    layers = [Layer("gemm", "gemm", ("a", "b"), "FP16", "sm90 | tall", 0.03), Layer("x" * 200, "kgen", (), "FP16", "")]
+    nodes = [("a", "MatMul"), ("b", "Add"), ("c", "Constant")]
+    monkeypatch.setattr(inspect, "nodes_of", lambda _: nodes)
+    monkeypatch.setattr(inspect, "inspect_plan", lambda *_: fusion_of(layers, [name for name, _ in nodes]))
+    folder = tiny_index / "engines" / "encoder"
+    monkeypatch.setattr("sys.argv", ["h100_inspect.py", str(folder), "--buckets", "1x8", "--out", str(tmp_path)])
+    inspect.main()
+    page = (tmp_path / "h100-inspect.md").read_text()
+    assert "| gemm | gemm | FP16 | 0.0300 | 100.0% | 2 | sm90 / tall |" in page
+    assert "Before fusion 3 nodes: 1 MatMul, 1 Add, 1 Constant." in page
+    assert "x" * 99 + "…" in page
+    told = {row["metric"]: row["value"] for row in json.loads((tmp_path / "h100-inspect.json").read_text())["rows"]}
+    assert (told["ONNX nodes"], told["layers"], told["nodes that no layer names"]) == (3, 2, 1)
+    monkeypatch.setattr("sys.argv", ["h100_inspect.py", str(folder), "--buckets", "1x8,2x8"])
+    with pytest.raises(SystemExit, match="2 shapes for 1 artifacts"):
+        inspect.main()

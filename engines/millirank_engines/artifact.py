@@ -21,6 +21,7 @@ from .baseline import misfits, readings
 from .device import library_version, this_cpu
 from .gpu import this_gpu
 from .manifest import FORMAT, Manifest
+from .program import FUSED
 from .trtmodule import BACKENDS, trt_module
 
 MANIFEST, SEAL = "manifest.json", "SEAL"
@@ -117,12 +118,12 @@ def refuse_misfit(path: Path, manifest: Manifest) -> None:
         ArtifactRefused: with both sides and the command that mends it.
         BackendUnavailable: if its backend is a TensorRT that is not installed.
     """
-    if manifest.backend in BACKENDS:
+    if manifest.backend in {*BACKENDS, FUSED}:
         reason = _gpu_misfit(manifest)
     elif manifest.backend == "openvino":
         reason = _cpu_misfit(manifest)
     else:
-        known = ", ".join(("openvino", *BACKENDS))
+        known = ", ".join(("openvino", *BACKENDS, FUSED))
         reason = f"is for the backend {manifest.backend!r}, this version knows {known}"
     if reason:
         raise _refused(path, reason, manifest)
@@ -155,6 +156,7 @@ def _gpu_misfit(manifest: Manifest) -> str:
         return f"runs on {manifest.device.name}, and no NVIDIA GPU is usable here (in a container: `--gpus all`)"
     if manifest.device.machine != machine:
         return f"was built for {manifest.device.machine}, this is {machine}"
-    here = readings(manifest.backend, str(trt_module(manifest.backend).__version__), gpu)
+    tensorrt = str(trt_module(manifest.backend).__version__) if manifest.backend in BACKENDS else ""
+    here = readings(manifest.backend, tensorrt, gpu)
     wrong = misfits(manifest.baseline, here)
     return f"was built for another baseline ({'; '.join(wrong)})" if wrong else ""

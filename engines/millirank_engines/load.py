@@ -10,6 +10,7 @@ from .base import BackendUnavailable, Engine
 from .manifest import Manifest, stem_of
 from .mixed import MixedEngine
 from .model import ModelSpec
+from .program import PROGRAM
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,22 @@ def _tensorrt(file: Path, manifest: Manifest, options: _Options) -> Engine:
     )
 
 
+def _fused(file: Path, manifest: Manifest, options: _Options) -> Engine:
+    from .cuda import open_cuda
+    from .fused import FusedEngine
+
+    return FusedEngine(
+        file.with_suffix(Path(PROGRAM).suffix),
+        manifest.profiles,
+        manifest.precision,
+        cuda=open_cuda(),
+        background=options.background,
+        graphs=options.graphs,
+    )
+
+
 _FACTORIES: dict[str, Callable[[Path, Manifest, _Options], Engine]] = {
+    "fused": _fused,
     "openvino": _openvino,
     "tensorrt": _tensorrt,
     "tensorrt-rtx": _tensorrt,

@@ -70,7 +70,7 @@ def build_engine(  # noqa: PLR0913 - the options of a build
         source: a Hugging Face folder, a hub id, or the name of a model that is installed.
         out: the artifact's folder.
         task: embed or rerank.
-        backend: openvino, tensorrt or tensorrt-rtx, or one with options.
+        backend: openvino, tensorrt, tensorrt-rtx or fused, or one with options.
         precision: fp32, fp16, bf16, int8 or auto; what suits the backend here by default. auto builds the default and
             int8, and keeps for each profile what is faster here and within the gate.
         profiles: what serves, and what a plan is optimized for, or a profiles.toml; by default what the model's
@@ -174,7 +174,7 @@ def _compile(
         say(f"compiling {len(profiles.buckets)} profiles for {backend.name}/{precision}")
         parts[precision] = temporary / f"engine-{precision}"
         parts[precision].mkdir()
-        backend.compile(source / "model.onnx", parts[precision], profiles, out, say)
+        backend.compile(source, parts[precision], profiles, out, say)
     shutil.copyfile(reference.folder / "tokenizer.json", folder / "tokenizer.json")
     say("computing the FP32 reference")
     feeds = parity_feeds(model, words(folder / "tokenizer.json", model), profiles.buckets)
@@ -195,13 +195,13 @@ def _compile(
     return manifest, cases, evaluated
 
 
-def _exported(request: Request, precision: str, reference: Export, out: Path) -> Path:
-    """The folder of the graph that the backend compiles: the reference's, or one of its own types, form and scales."""
+def _exported(request: Request, precision: str, reference: Export, out: Path) -> Export:
+    """What the backend compiles: the reference's, or one of its own types, form and scales."""
     backend = request.backend
     types, scales = backend.types(precision), request.int8.scales if request.int8 and precision == INT8 else None
     if types == "fp32" and not str(backend.form) and scales is None:
-        return reference.folder
-    export_model(
+        return reference
+    return export_model(
         request.source,
         out,
         task=request.task,
@@ -210,7 +210,6 @@ def _exported(request: Request, precision: str, reference: Export, out: Path) ->
         form=backend.form,
         scales=scales,
     )
-    return out
 
 
 def _compared(

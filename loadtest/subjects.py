@@ -15,7 +15,7 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.profiles import OptimizationProfile, Profiles, Range
 from millirank_engines.manifest import parse_profile
 from millirank_engines.model import ENCODER, RERANKER
-from millirank_engines.tensorrt import Memory
+from millirank_engines.replay import Memory
 
 BACKENDS = {"tensorrt": "graph", "fused": "fused"}  # what builds: what its timings are called
 PEERS = ("torch-eager", "torch-eager-fp32", "torch-compile", "onnxruntime")

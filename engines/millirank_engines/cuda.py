@@ -132,14 +132,8 @@ class Cuda(Protocol):
         shared: int,
         addresses: tuple[int, ...],
         stream: int,
-        *,
-        chained: bool,
     ) -> None:
-        """Lets the stream run a kernel whose arguments are addresses.
-
-        A chained one may start while the kernel in front still runs; it waits itself for what that writes
-        (programmatic dependent launch).
-        """
+        """Lets the stream run a kernel whose arguments are addresses."""
 
     def begin_capture(self, stream: int) -> None:
         """From now on this thread's work on the stream is recorded, not done."""

@@ -121,22 +121,10 @@ class CudaPython:
         shared: int,
         addresses: tuple[int, ...],
         stream: int,
-        *,
-        chained: bool,
     ) -> None:
         """See Cuda."""
-        config = self._driver.CUlaunchConfig()
-        config.gridDimX, config.gridDimY, config.gridDimZ = grid
-        config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
-        config.sharedMemBytes = shared
-        config.hStream = stream
-        if chained:
-            early = self._driver.CUlaunchAttribute()
-            early.id = self._driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
-            early.value.programmaticStreamSerializationAllowed = 1
-            config.attrs, config.numAttrs = [early], 1
         arguments = (addresses, (ctypes.c_void_p,) * len(addresses))
-        self._drive("cuLaunchKernelEx", config, kernel, arguments, 0)
+        self._drive("cuLaunchKernel", kernel, *grid, threads, 1, 1, shared, stream, arguments, 0)
 
     def begin_capture(self, stream: int) -> None:
         """See Cuda; other threads may allocate meanwhile."""

@@ -199,14 +199,10 @@ class FakeCuda:
         shared: int,
         addresses: tuple[int, ...],
         stream: int,
-        *,
-        chained: bool,
     ) -> None:
         """See Cuda."""
         self._called("launch_kernel", capturing=True)
         if not (min(grid) > 0 and 0 < threads <= THREADS and 0 <= shared <= SHARED):
-            self.fail("launch_kernel", "cudaErrorInvalidValue")
-        if chained and self._nothing_before(stream):
             self.fail("launch_kernel", "cudaErrorInvalidValue")
         module, symbol = self._kernels[kernel]
         code, computes = self._modules[module], self.computes
@@ -218,10 +214,6 @@ class FakeCuda:
                 computes(code, symbol, grid, addresses)
 
         self.enqueue(stream, "Kernel", run)
-
-    def _nothing_before(self, stream: int) -> bool:
-        queue = self._streams[stream]
-        return not (queue.work if queue.captured is None else queue.captured)
 
     def begin_capture(self, stream: int) -> None:
         """See Cuda."""

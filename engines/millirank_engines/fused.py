@@ -173,10 +173,8 @@ class FusedEngine(GraphEngine[_Bucket]):
 
     def _enqueue(self, bucket: _Bucket) -> None:
         self._cuda.copy_in(self._device_inputs, self._host_inputs, bucket.span, self._stream)
-        for number, step in enumerate(bucket.steps):  # the first waits for the copy
-            self._run(step, chained=self._program.chained and number > 0)
+        for step in bucket.steps:
+            self._run(step)
 
-    def _run(self, step: _Step, *, chained: bool) -> None:
-        self._cuda.launch_kernel(
-            step.kernel, step.grid, step.threads, step.shared, step.addresses, self._stream, chained=chained
-        )
+    def _run(self, step: _Step) -> None:
+        self._cuda.launch_kernel(step.kernel, step.grid, step.threads, step.shared, step.addresses, self._stream)

@@ -54,7 +54,6 @@ class Program:
     output: str  # embedding or score
     width: int  # of a row of the output; 0: it is a vector
     types: bool  # whether token_type_ids is an input
-    chained: bool  # whether a kernel may start before the one in front has ended (it waits itself for what it reads)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -68,7 +67,6 @@ class Program:
             "output": self.output,
             "width": self.width,
             "types": self.types,
-            "chained": self.chained,
         }
 
     @classmethod
@@ -84,7 +82,6 @@ class Program:
             output=data["output"],
             width=data["width"],
             types=data["types"],
-            chained=data["chained"],
         )
 
 

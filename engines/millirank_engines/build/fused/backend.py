@@ -27,7 +27,7 @@ from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_program
 
 from .choices import unseen
-from .layers import Layers, Step, buffers, weights_of
+from .layers import Layers, Step, weights_of
 from .tuning import Bench, candidates, cheapest
 from .variants import Compiled, Variant, all_compiled, available
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
 OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
-CHAINED_FROM = (9, 0)  # programmatic dependent launch
 
 
 class Fused:
@@ -118,21 +117,21 @@ class Fused:
         """See Backend."""
         del out
         network, inner = source.network, source.weights.shape("encoder.layer.0.intermediate.dense.weight")[0]
-        layers = Layers(network, inner, chained=self.capability >= CHAINED_FROM)
+        layers = Layers(network, inner)
         try:
             weights = weights_of(network, source.weights)
         except OverflowError as error:
             raise ModelRefused(f"{source.spec.name} cannot be fused: {error}") from error
         if self.assumed:
             say(f"there is no GPU here: building for {self.device.name}; name another with --compute-capability")
-        chosen = {bucket: unseen(network, inner, bucket) for bucket in profiles.buckets}
+        chosen = {bucket: unseen(layers, bucket) for bucket in profiles.buckets}
         steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
         if not self._here:
             made = self._compiled([step for row in steps.values() for step in row], say)
             self._write(folder / PROGRAM, source, layers, steps, made, weights)
             return
         asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
-        every = [s for one in asked.values() for named in one.values() for sized in named.values() for s in sized.values()]
+        every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
         made = self._compiled([*every, *(step for row in steps.values() for step in row)], say)
         with TemporaryDirectory(dir=folder) as temporary:
             path = Path(temporary) / PROGRAM
@@ -177,12 +176,11 @@ class Fused:
         task = source.spec.task
         program = Program(
             kernels={variant.name: one.kernel for variant, one in made.items()},
-            buffers=buffers(network, layers.inner, launches),
+            buffers=layers.buffers(launches),
             launches=launches,
             output=output_name(task),
             width=network.hidden if task == "embed" else 0,
             types=network.type_ids,
-            chained=layers.chained,
         )
         write_program(path, program, weights, {variant.name: one.code for variant, one in made.items()})
 

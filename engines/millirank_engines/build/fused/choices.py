@@ -1,55 +1,58 @@
 """Which sizes of kernels come into question for a bucket, and what is taken where none can be timed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from millirank_engines.base import Profile
 from millirank_engines.build.graph import Network
 
-from .layers import FIRST, Choice, Size
+from .layers import FIRST, Choice, Layers, Size
 
-_HELD = 32 * 192  # sums in float32 that the threads of a warp can hold in registers, and have some left
-SMALL, LARGE = 256, 4096  # rows: up to which latency counts, and from which throughput does
+LATENCY, THROUGHPUT = 256, 4096  # rows up to which all that counts is latency, and from which it is throughput
 
-# rows, columns, depth, warps, stages
 _SMALL = (
+    Size(16, 32, 128, 4, 3),
     Size(16, 16, 128, 2, 3),
     Size(16, 32, 128, 2, 3),
-    Size(16, 32, 128, 4, 3),
+    Size(16, 32, 64, 4, 4),
     Size(16, 64, 128, 4, 3),
     Size(32, 32, 128, 4, 3),
     Size(32, 64, 64, 4, 4),
 )
 _MIDDLE = (
-    Size(32, 64, 128, 4, 3),
-    Size(32, 128, 64, 4, 3),
-    Size(64, 32, 128, 4, 3),
     Size(64, 64, 64, 4, 4),
     Size(64, 64, 128, 4, 3),
     Size(64, 128, 64, 4, 4),
     Size(128, 64, 64, 4, 4),
+    Size(128, 128, 64, 8, 3),
+    Size(32, 128, 64, 4, 3),
+    Size(32, 64, 128, 4, 3),
+    Size(32, 64, 64, 4, 4),
 )
 _LARGE = (
+    Size(128, 128, 64, 8, 3),
+    Size(128, 128, 64, 4, 3),
     Size(64, 128, 64, 4, 3),
     Size(128, 64, 64, 4, 3),
-    Size(128, 128, 64, 4, 3),
-    Size(128, 128, 64, 8, 3),
     Size(128, 128, 32, 8, 4),
     Size(128, 256, 64, 8, 3),
     Size(64, 256, 64, 8, 3),
+    Size(256, 128, 64, 8, 3),
 )
-_WHOLE_SMALL = (Size(16, 0, 64, 4, 3), Size(16, 0, 64, 8, 3), Size(16, 0, 32, 4, 4))
-_WHOLE_MIDDLE = (Size(16, 0, 64, 8, 3), Size(32, 0, 64, 4, 3), Size(32, 0, 64, 8, 3), Size(64, 0, 32, 4, 3))
-_WHOLE_LARGE = (Size(64, 0, 64, 4, 3), Size(64, 0, 32, 4, 4), Size(64, 0, 64, 8, 3), Size(128, 0, 32, 8, 3))
-_WHOLE_LARGE += (Size(128, 0, 64, 8, 2), Size(32, 0, 64, 4, 3))
 
 
-def _by_rows(
-    rows: int, small: Iterable[Size], middle: Iterable[Size], large: Iterable[Size]
-) -> tuple[Size, ...]:
-    if rows <= SMALL:
-        return tuple(small) if rows <= SMALL // 4 else (*small, *middle)
-    return tuple(middle) if rows < LARGE else tuple(large)
+def _asked(rows: int) -> tuple[Size, ...]:
+    if rows >= THROUGHPUT:
+        return _LARGE
+    return _MIDDLE if rows > LATENCY else _SMALL if rows <= LATENCY // 4 else (*_SMALL, *_MIDDLE)
+
+
+def tiles(network: Network, profile: Profile) -> tuple[int, ...]:
+    """Over how many columns the moments of rows may be left, the likeliest first; all kernels of a bucket agree."""
+    del network
+    if profile.tokens <= LATENCY:
+        return (32, 16)
+    return (64, 128) if profile.tokens < THROUGHPUT else (128, 64)
 
 
 def roles(network: Network) -> Mapping[str, int]:
@@ -65,26 +68,26 @@ _ONCE = {"embed": 1, "output": 1}
 _LAST = ("attention", "attended", "inner", "outer")
 
 
-def sizes(network: Network, inner: int, profile: Profile, role: str, *, raw: bool) -> Iterator[Size]:
+def sizes(layers: Layers, profile: Profile, role: str, tile: int) -> Iterator[Size]:
     """The sizes that a role of a bucket can have; the first is what is taken unseen."""
+    network, first = layers.network, role.endswith(FIRST)
     kind, width = role.removesuffix(FIRST), network.hidden
-    rows = profile.batch if role.endswith(FIRST) else profile.tokens
+    rows = profile.batch if first else profile.tokens
     if kind == "embed":
         yield from (Size(count, warps=4) for count in (1, 4))
     elif kind == "attention":
-        yield from _attention(1 if role.endswith(FIRST) else profile.length, profile.length)
+        yield from _attention(1 if first else profile.length, profile.length)
     elif kind == "output" and network.head != "bert":
         yield from (Size(min(16, 1 << (profile.length - 1).bit_length()), warps=warps) for warps in (4, 8))
     elif kind == "output":
-        yield from (Size(16, min(128, width & -width), min(64, width & -width), warps) for warps in (4, 8))
+        yield from (Size(16, _power(width, 128), _power(width, 64), warps) for warps in (4, 8))
     else:
-        whole = kind in {"attended", "outer"} and not raw
-        outer = {"qkv": 3 * width, "inner": inner}.get(kind, width)
-        depths = inner if kind == "outer" else width
-        asked = _by_rows(rows, *((_WHOLE_SMALL, _WHOLE_MIDDLE, _WHOLE_LARGE) if whole else (_SMALL, _MIDDLE, _LARGE)))
-        fitting = (replace(s, columns=_power(outer, s.columns), depth=_power(depths, s.depth)) for s in asked)
-        held = (s for s in fitting if not whole or s.rows * width <= s.warps * _HELD)
-        yield from dict.fromkeys(held)
+        outer = {"qkv": 3 * width, "inner": layers.inner}.get(kind, width)
+        inner = layers.inner if kind == "outer" else width
+        fitting = (replace(s, columns=_power(outer, s.columns), depth=_power(inner, s.depth)) for s in _asked(rows))
+        whole = kind in {"attended", "outer"}
+        held = _power(width, 32 if first and rows <= LATENCY else tile)
+        yield from dict.fromkeys(replace(s, columns=held) if whole else s for s in fitting)
 
 
 def _power(width: int, most: int) -> int:
@@ -105,8 +108,7 @@ def _attention(asking: int, length: int) -> Iterator[Size]:
         yield Size(rows, 128, warps=4, stages=2)
 
 
-def unseen(network: Network, inner: int, profile: Profile) -> Choice:
-    """What a bucket runs where nothing can be timed: small ones normalise as they read."""
-    raw = profile.tokens < LARGE
-    chosen = {role: next(sizes(network, inner, profile, role, raw=raw)) for role in roles(network)}
-    return Choice(raw, chosen)
+def unseen(layers: Layers, profile: Profile) -> Choice:
+    """What a bucket runs where nothing can be timed."""
+    tile = tiles(layers.network, profile)[0]
+    return {role: next(sizes(layers, profile, role, tile)) for role in roles(layers.network)}

@@ -7,18 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines.base import EngineError, Profile
-from millirank_engines.build.dense import Weights
+from millirank_engines.build.dense import KINDS, Weights
 from millirank_engines.build.graph import CLASSIFIERS, TABLES, Network
 from millirank_engines.program import OUTPUT, ROWS, SEQUENCES, STARTS, TOKENS, TYPES, Launch
 
-from .variants import Variant
+from .variants import SCRATCH, Variant
 
 SLACK = 256  # rows of every buffer past the last: the largest block
+LEAST = 16  # columns of a block
 LARGEST = 65504.0  # of float16
 HEAD_WIDTHS = (16, 32, 64, 128)
 ACTIVATIONS = {"gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3}
 LOG2_E = 1.4426950408889634
-BUFFERS = ("x", "y", "context", "qkv", "inner")
+X, Y, CONTEXT, QKV, WIDE = "x", "y", "context", "qkv", "inner"  # buffers
+MOMENTS = ".moments"  # ends the name of what is left of a buffer's rows
 FIRST = ":first"  # ends the role of a kernel of the last layer, where it computes the first tokens alone
 
 
@@ -33,12 +35,7 @@ class Size:
     stages: int = 3
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a bucket runs."""
-
-    raw: bool  # rows are normalised by those that read them, not by the product that makes them
-    sizes: Mapping[str, Size]  # by role
+Choice = Mapping[str, Size]  # by role
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Step:
 
     def launch(self) -> Launch:
         """As the program has it, with the addresses that the compiler adds, which nothing reads."""
-        return Launch(self.variant.name, self.grid, (*self.addresses, STARTS, STARTS))
+        return Launch(self.variant.name, self.grid, (*self.addresses, *[STARTS] * SCRATCH))
 
 
 def refuse_unfit(network: Network) -> None:
@@ -61,100 +58,86 @@ def refuse_unfit(network: Network) -> None:
     Raises:
         EngineError: with what to use instead.
     """
-    width, head = network.hidden, network.hidden // network.heads
-    parts(width)
-    if head not in HEAD_WIDTHS:
-        raise EngineError(f"heads of {head} are none of {HEAD_WIDTHS}: build it with --backend tensorrt")
+    head = network.hidden // network.heads
+    if head not in HEAD_WIDTHS or network.hidden % LEAST:
+        raise EngineError(
+            f"heads of {head} in rows of {network.hidden} are not covered ({', '.join(map(str, HEAD_WIDTHS))} in "
+            f"multiples of {LEAST} are): build it with --backend tensorrt"
+        )
     if network.head == "roberta":
         raise EngineError("RoBERTa's classification head is not fused: build it with --backend tensorrt")
-
-
-def parts(width: int) -> int:
-    """In how many blocks, each a power of two, a row is kept.
-
-    Raises:
-        EngineError: if there is no such number.
-    """
-    for count in (1, 3):
-        part, rest = divmod(width, count)
-        if not rest and part >= 16 and part & (part - 1) == 0:  # noqa: PLR2004 - the least of a product
-            return count
-    raise EngineError(f"rows of {width} are no power of two and not three times one: build with --backend tensorrt")
-
-
-def block(width: int) -> int:
-    """The largest power of two that divides a width, at most 128."""
-    return min(128, width & -width)
-
-
-def buffers(network: Network, inner: int, profiles: Mapping[Profile, object]) -> dict[str, int]:
-    """Bytes of every buffer, for the largest of the buckets."""
-    rows = max(profile.tokens for profile in profiles) + SLACK
-    widths = (network.hidden, network.hidden, network.hidden, 3 * network.hidden, inner)
-    return {name: 2 * rows * width for name, width in zip(BUFFERS, widths, strict=True)}
 
 
 class Layers:
     """The launches of a network."""
 
-    def __init__(self, network: Network, inner: int, *, chained: bool) -> None:
+    def __init__(self, network: Network, inner: int) -> None:
         """Describes them for a network whose feed-forward layers are inner wide.
 
         Raises:
             EngineError: if the kernels do not cover it.
         """
         refuse_unfit(network)
-        self.network, self.inner, self.chained = network, inner, chained
+        self.network, self.inner = network, inner
+
+    def buffers(self, launches: Mapping[Profile, object]) -> dict[str, int]:
+        """Bytes of every buffer, for the largest of the buckets."""
+        rows, width = max(profile.tokens for profile in launches) + SLACK, self.network.hidden
+        widths = {X: width, Y: width, CONTEXT: width, QKV: 3 * width, WIDE: self.inner}
+        left = {name + MOMENTS: 4 * rows * 2 * (width // LEAST) for name in (X, Y)}
+        return {name: 2 * rows * columns for name, columns in widths.items()} | left
 
     def steps(self, profile: Profile, choice: Choice) -> Iterator[Step]:
         """What an inference runs, in order; KeyError if a role has no size."""
-        network, raw = self.network, choice.raw
-        yield self._embed(profile, choice.sizes["embed"], raw=raw)
-        for i in range(network.layers):
-            first = FIRST if i == network.layers - 1 and network.head != "mean" else ""
+        last = self.network.layers - 1
+        yield self._embed(profile, choice)
+        for i in range(last + 1):
+            first = FIRST if i == last and self.network.head != "mean" else ""
             before = f"{i - 1}.outer" if i else "embeddings"
-            size = choice.sizes
-            yield self._linear(profile, f"{i}.qkv", "qkv", size["qkv"], "x", "qkv", x_norm=before if raw else "")
-            yield self._attention(profile, size[f"attention{first}"], first)
-            yield self._residual(profile, f"{i}.attended", f"attended{first}", size, ("context", "x", "y"), raw, before)
+            yield self._linear(profile, choice, f"{i}.qkv", X, QKV, of=self._tiles(choice, "outer"))
+            yield self._attention(profile, choice, first)
             yield self._linear(
-                profile, f"{i}.inner", f"inner{first}", size[f"inner{first}"], "y", "inner",
-                x_norm=f"{i}.attended" if raw else "",
+                profile, choice, f"{i}.attended{first}", CONTEXT, Y,
+                residual=X, norm=before, left=self._tiles(choice, "outer"),
             )  # fmt: skip
-            yield self._residual(
-                profile, f"{i}.outer", f"outer{first}", size, ("inner", "y", "x"), raw, f"{i}.attended"
+            attended = self._tiles(choice, f"attended{first}")
+            yield self._linear(profile, choice, f"{i}.inner{first}", Y, WIDE, of=attended)
+            yield self._linear(
+                profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=f"{i}.attended", left=attended
             )
-        yield self._output(profile, choice.sizes["output"], f"{network.layers - 1}.outer", raw=raw)
+        yield self._output(profile, choice, f"{last}.outer")
 
-    def _variant(self, kernel: str, size: Size, **constants: float) -> Variant:
-        return Variant(kernel, (*constants.items(), ("CHAINED", self.chained)), size.warps, size.stages)
+    def _tiles(self, choice: Choice, role: str) -> int:
+        """In how many blocks a product leaves the moments of its rows; in one layer there is no role but the last."""
+        size = choice.get(role) or choice[role + FIRST]
+        return self.network.hidden // size.columns
 
-    def _embed(self, profile: Profile, size: Size, *, raw: bool) -> Step:
-        network = self.network
-        variant = self._variant(
+    def _embed(self, profile: Profile, choice: Choice) -> Step:
+        network, size = self.network, choice["embed"]
+        variant = _variant(
             "embed",
             size,
             LENGTH=profile.length,
             WIDTH=network.hidden,
             PADDED=_padded(network.hidden),
             ROWS=size.rows,
+            TILES=self._tiles(choice, "outer"),
             TYPED=network.type_ids,
-            NORMALIZED=not raw,
-            EPSILON=network.epsilon,
         )
-        tables = ("words", "positions", "kinds", "embeddings.gain", "embeddings.shift")
         grid = (profile.batch, _blocks(profile.length, size.rows), 1)
-        return Step("embed", variant, grid, (TOKENS, TYPES, STARTS, *tables, "x"))
+        return Step("embed", variant, grid, (TOKENS, TYPES, STARTS, "words", "positions", "kinds", X, X + MOMENTS))
 
     def _linear(  # noqa: PLR0913 - as many as the kernel has
-        self, profile: Profile, name: str, role: str, size: Size, x: str, out: str, *,
-        x_norm: str = "", residual: str = "", residual_norm: str = "",
+        self, profile: Profile, choice: Choice, name: str, x: str, out: str, *,
+        of: int = 0, residual: str = "", norm: str = "", left: int = 0,
     ) -> Step:  # fmt: skip
-        network, wide, first = self.network, 3 * self.network.hidden, role.endswith(FIRST)
-        kind = role.removesuffix(FIRST)
-        inner = self.inner if kind == "outer" else network.hidden
-        outer = {"qkv": wide, "inner": self.inner}.get(kind, network.hidden)
-        variant = self._variant(
+        """A product of rows whose moments lie in of tiles, or of such that are normal, added to a residual's."""
+        layer, role = name.split(".")
+        size, first, kind = choice[role], role.endswith(FIRST), role.removesuffix(FIRST)
+        width = self.network.hidden
+        inner = self.inner if kind == "outer" else width
+        outer = {"qkv": 3 * width, "inner": self.inner}.get(kind, width)
+        variant = _variant(
             "linear",
             size,
             INNER=inner,
@@ -162,58 +145,33 @@ class Layers:
             ROWS=size.rows,
             COLUMNS=size.columns,
             DEPTH=size.depth,
-            NORM=block(network.hidden),
-            ACTIVATION=ACTIVATIONS[network.activation] if kind == "inner" else 0,
-            X_RAW=bool(x_norm),
-            RESIDUAL=bool(residual),
-            RESIDUAL_RAW=bool(residual_norm),
+            ACTIVATION=ACTIVATIONS[self.network.activation] if kind == "inner" else 0,
+            X_TILES=of,
+            RESIDUAL_TILES=left,
             FIRST=first and kind == "attended",
-            EPSILON=network.epsilon,
+            EPSILON=self.network.epsilon,
         )
-        bias = f"{name}.bias"
+        own = f"{layer}.{kind}"
         addresses = (
             x,
-            f"{name}.weight",
-            bias,
+            x + MOMENTS if of else STARTS,
+            f"{own}.weight",
+            f"{own}.bias",
+            f"{own}.sums" if of else STARTS,
             residual or x,
-            *(f"{x_norm}.{part}" if x_norm else bias for part in ("gain", "shift")),
-            *(f"{residual_norm}.{part}" if residual_norm else bias for part in ("gain", "shift")),
+            residual + MOMENTS if left else STARTS,
+            *(f"{norm}.{part}" if left else STARTS for part in ("gain", "shift")),
             STARTS,
             SEQUENCES if first else ROWS,
             out,
+            out + MOMENTS if left else STARTS,
         )
         rows = profile.batch if first else profile.tokens
         return Step(role, variant, (_blocks(rows, size.rows) * (outer // size.columns), 1, 1), addresses)
 
-    def _residual(  # noqa: PLR0913, PLR0917 - as above
-        self, profile: Profile, name: str, role: str, sizes: Mapping[str, Size], buffers: tuple[str, str, str],
-        raw: bool, before: str,  # noqa: FBT001 - as above
-    ) -> Step:  # fmt: skip
-        """A product whose rows are added to others, and normalised if they are not to be raw."""
-        network, size, first = self.network, sizes[role], role.endswith(FIRST)
-        x, residual, out = buffers
-        if raw:
-            return self._linear(profile, name, role, size, x, out, residual=residual, residual_norm=before)
-        variant = self._variant(
-            "linear_norm",
-            size,
-            INNER=self.inner if x == "inner" else network.hidden,
-            PART=network.hidden // parts(network.hidden),
-            PARTS=parts(network.hidden),
-            ROWS=size.rows,
-            DEPTH=size.depth,
-            FIRST=first and x == "context",
-            EPSILON=network.epsilon,
-        )
-        own = tuple(f"{name}.{part}" for part in ("gain", "shift"))
-        limit = SEQUENCES if first else ROWS
-        rows = profile.batch if first else profile.tokens
-        addresses = (x, f"{name}.weight", f"{name}.bias", residual, *own, STARTS, limit, out)
-        return Step(role, variant, (_blocks(rows, size.rows), 1, 1), addresses)
-
-    def _attention(self, profile: Profile, size: Size, first: str) -> Step:
-        network = self.network
-        variant = self._variant(
+    def _attention(self, profile: Profile, choice: Choice, first: str) -> Step:
+        network, size = self.network, choice[f"attention{first}"]
+        variant = _variant(
             "attention",
             size,
             HEADS=network.heads,
@@ -223,38 +181,39 @@ class Layers:
             FIRST=bool(first),
         )
         grid = (profile.batch, network.heads, 1 if first else _blocks(profile.length, size.rows))
-        return Step(f"attention{first}", variant, grid, ("qkv", STARTS, "context"))
+        return Step(f"attention{first}", variant, grid, (QKV, STARTS, CONTEXT))
 
-    def _output(self, profile: Profile, size: Size, before: str, *, raw: bool) -> Step:
-        network, norm = self.network, (f"{before}.gain", f"{before}.shift")
-        width, epsilon = network.hidden, network.epsilon
+    def _output(self, profile: Profile, choice: Choice, before: str) -> Step:
+        network, size, width = self.network, choice["output"], self.network.hidden
         if network.head == "bert":
-            variant = self._variant(
+            variant = _variant(
                 "score",
                 size,
                 WIDTH=width,
                 COLUMNS=size.columns,
                 ROWS=size.rows,
                 DEPTH=size.depth,
-                NORM=block(width),
-                RAW=raw,
-                EPSILON=epsilon,
+                X_TILES=self._tiles(choice, "outer" + FIRST),
+                EPSILON=network.epsilon,
             )
-            head = ("pooler.weight", "pooler.bias", "classifier.weight", "classifier.bias")
+            head = ("pooler.weight", "pooler.bias", "pooler.sums", "classifier.weight", "classifier.bias")
             grid = (_blocks(profile.batch, size.rows), 1, 1)
-            return Step("output", variant, grid, ("x", *norm, *head, SEQUENCES, OUTPUT))
-        mean = network.head == "mean"
-        variant = self._variant(
+            return Step("output", variant, grid, (X, X + MOMENTS, *head, SEQUENCES, OUTPUT))
+        variant = _variant(
             "pool",
             size,
             WIDTH=width,
             PADDED=_padded(width),
             ROWS=size.rows,
-            MEAN=mean,
-            RAW=raw,
-            EPSILON=epsilon,
+            MEAN=network.head == "mean",
+            EPSILON=network.epsilon,
         )
-        return Step("output", variant, (profile.batch, 1, 1), ("x", *norm, STARTS, OUTPUT))
+        norm = (f"{before}.gain", f"{before}.shift")
+        return Step("output", variant, (profile.batch, 1, 1), (X, *norm, STARTS, OUTPUT))
+
+
+def _variant(kernel: str, size: Size, **constants: float) -> Variant:
+    return Variant(kernel, tuple(constants.items()), size.warps, size.stages)
 
 
 def _padded(width: int) -> int:
@@ -277,28 +236,38 @@ def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.gener
     words, positions, kinds = (weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
     positions = positions[first:end] if network.type_ids else positions[first:end] + kinds[0]
     found: dict[str, NDArray[np.float32]] = {"words": words, "positions": positions, "kinds": kinds}
-    found |= _norm(weights, "embeddings.LayerNorm", "embeddings")
+    norm = _norm(weights, "embeddings.LayerNorm", "embeddings")
     scale = LOG2_E / (network.hidden // network.heads) ** 0.5
     for i in range(network.layers):
-        at = f"encoder.layer.{i}"
-        own = [f"{at}.attention.self.{part}" for part in ("query", "key", "value")]
-        factors = (scale, 1.0, 1.0)
-        for kind in ("weight", "bias"):
-            joined = [weights[f"{name}.{kind}"] * np.float32(f) for name, f in zip(own, factors, strict=True)]
-            found[f"{i}.qkv.{kind}"] = np.concatenate(joined).T
-        for name, layer in (
-            ("attended", f"{at}.attention.output.dense"),
-            ("inner", f"{at}.intermediate.dense"),
-            ("outer", f"{at}.output.dense"),
-        ):
-            found |= {f"{i}.{name}.{kind}": weights[f"{layer}.{kind}"].T for kind in ("weight", "bias")}
-        found |= _norm(weights, f"{at}.attention.output.LayerNorm", f"{i}.attended")
-        found |= _norm(weights, f"{at}.output.LayerNorm", f"{i}.outer")
+        at, before = f"encoder.layer.{i}", norm
+        parts = [(f"{at}.attention.self.{part}", f) for part, f in (("query", scale), ("key", 1.0), ("value", 1.0))]
+        joined = [np.concatenate([weights[f"{name}.{kind}"] * np.float32(f) for name, f in parts]) for kind in KINDS]
+        found |= before | _after(before, f"{i}.qkv", *joined)
+        norm = _norm(weights, f"{at}.attention.output.LayerNorm", f"{i}.attended")
+        found |= norm | _product(weights, f"{at}.attention.output.dense", f"{i}.attended")
+        found |= _after(norm, f"{i}.inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
+        norm = _norm(weights, f"{at}.output.LayerNorm", f"{i}.outer")
+        found |= norm | _product(weights, f"{at}.output.dense", f"{i}.outer")
     if network.head == "bert":
         inner, outer = CLASSIFIERS["bert"]
-        found |= {f"pooler.{kind}": weights[f"{inner}.{kind}"].T for kind in ("weight", "bias")}
-        found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in ("weight", "bias")}
+        found |= _after(norm, "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
+        found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in KINDS}
     return {name: _half(name, value) if value.ndim > 1 else value.astype(np.float32) for name, value in found.items()}
+
+
+def _product(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
+    """A linear layer of rows that are normal already, its weight (inner, outer)."""
+    return {f"{name}.{kind}": weights[f"{source}.{kind}"].T for kind in KINDS}
+
+
+def _after(
+    norm: Mapping[str, NDArray[np.float32]], name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """A linear layer (outer, inner) of rows that are not normalised yet: it holds gain and shift of what it skips."""
+    gain, shift = norm.values()
+    held = weight.T * gain[:, None]
+    sums = held.astype(np.float16).astype(np.float32).sum(0)  # of the weights as they are used
+    return {f"{name}.weight": held, f"{name}.sums": sums, f"{name}.bias": bias + weight @ shift}
 
 
 def _norm(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:

@@ -1,7 +1,7 @@
 """Choosing the sizes of kernels for every bucket, by their times on the GPU at hand."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,14 +9,13 @@ from millirank_engines.base import Profile, Tensors
 from millirank_engines.cuda import Cuda
 from millirank_engines.fused import FusedEngine
 
-from .choices import roles, sizes
+from .choices import roles, sizes, tiles
 from .layers import Choice, Layers, Size, Step
 from .variants import Variant
 
 REPEATS, ROUNDS = 20, 4  # launches of a kernel in a graph, and replays of it, of which the fastest counts
-RAW_ROWS = 8192  # beyond, normalising the same row in many places is known to lose
 
-Candidates = Mapping[bool, Mapping[str, Mapping[Size, Step]]]  # by whether rows stay raw, then by role
+Candidates = Sequence[Mapping[str, Mapping[Size, Step]]]  # each a way to cut rows, by role
 
 
 class Timer(Protocol):
@@ -26,35 +25,33 @@ class Timer(Protocol):
         """Runs it, several times."""
 
 
-def candidates(layers: Layers, profile: Profile) -> dict[bool, dict[str, dict[Size, Step]]]:
-    """Every size of every role of a bucket, as a step of the layer in the middle that has it."""
-    network, found = layers.network, {}
-    for raw in (False, True) if profile.tokens <= RAW_ROWS else (False,):
-        named = {role: list(sizes(network, layers.inner, profile, role, raw=raw)) for role in roles(network)}
+def candidates(layers: Layers, profile: Profile) -> list[dict[str, dict[Size, Step]]]:
+    """Every size of every role of a bucket, as a step of the last layer that has it."""
+    found = []
+    for tile in tiles(layers.network, profile):
+        named = {role: list(sizes(layers, profile, role, tile)) for role in roles(layers.network)}
         steps: dict[str, dict[Size, Step]] = {role: {} for role in named}
         for turn in range(max(map(len, named.values()))):
             chosen = {role: one[min(turn, len(one) - 1)] for role, one in named.items()}
-            for step in layers.steps(profile, Choice(raw, chosen)):
+            for step in layers.steps(profile, chosen):
                 steps[step.role][chosen[step.role]] = step
-        found[raw] = steps
+        found.append(steps)
     return found
 
 
-def cheapest(layers: Layers, profile: Profile, asked: Candidates, known: set[Variant], timer: Timer) -> Choice:
+def cheapest(layers: Layers, profile: Profile, asked: Candidates, known: Container[Variant], timer: Timer) -> Choice:
     """The choice whose kernels take the least in all, of those that could be compiled."""
-    often, best, least = roles(layers.network), None, float("inf")
-    for raw, named in asked.items():
+    often = roles(layers.network)
+    best: dict[str, Size] = {}
+    least = float("inf")
+    for named in asked:
         total, chosen = 0.0, {}
         for role, options in named.items():
             times = {size: timer(profile, step) for size, step in options.items() if step.variant in known}
-            if not times:
-                break
             chosen[role] = min(times, key=lambda size: times[size])
             total += often[role] * times[chosen[role]]
-        else:
-            if total < least:
-                best, least = Choice(raw, chosen), total
-    assert best is not None  # noqa: S101 - the smallest kernels fit every GPU
+        if total < least:
+            best, least = chosen, total
     return best
 
 
@@ -78,8 +75,8 @@ class Bench(FusedEngine):
             self._filled = profile
         one = self._step(step.launch(), bucket.places)
         cuda.begin_capture(stream)
-        for turn in range(REPEATS):
-            self._run(one, chained=self._program.chained and turn > 0)
+        for _ in range(REPEATS):
+            self._run(one)
         graph = cuda.end_capture(stream)
         executable = cuda.instantiate(graph)
         times = []

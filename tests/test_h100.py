@@ -249,3 +249,19 @@ def test_the_layers_of_a_plan_become_a_page(
     monkeypatch.setattr("sys.argv", ["h100_inspect.py", str(folder), "--buckets", "1x8,2x8"])
     with pytest.raises(SystemExit, match="2 shapes for 1 artifacts"):
         inspect.main()
+
+
+def test_rankings_of_every_backend_are_compared_with_the_reference(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = script("h100_service")
+    engines = {"tensorrt": Path("a"), "fused": Path("b")}
+    load = service.Load(Path("index"), engines, ("q", "r"), (1.0,), 1.0, 1, 2, 3, ())
+    found = {"torch-eager-fp32": [["1", "2"], ["3", "4"]], "tensorrt": [["2", "1"], ["3", "5"]]}
+    monkeypatch.setattr(service, "rankings", lambda _, system: found.get(system, found["torch-eager-fp32"]))
+    rows = list(service.overlap_rows(load, "torch-eager-fp32"))
+    shares = {row.case: row.value for row in rows if row.metric.startswith("top-10")}
+    assert shares == {"tensorrt/ranking": 0.75, "fused/ranking": 1.0}
+    assert {row.value for row in rows if row.metric == "queries"} == {2}
+    lines = script("targets").table(script("targets").SERVICE, rows)
+    assert lines[-1].endswith("| **1** | fused: fused/ranking |")

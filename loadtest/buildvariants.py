@@ -11,6 +11,7 @@ from report import Row
 from subjects import Subject, exact, opened
 
 from millirank_engines import EngineError
+from millirank_engines.artifact import SEAL
 from millirank_engines.build.backend import backend_of
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.parity import PARITY, read_cases
@@ -62,7 +63,9 @@ def variant_rows(subject: Subject, names: Sequence[str], work: Path, replays: in
 
 
 def _built(subject: Subject, name: str, work: Path) -> tuple[Path, float | None]:
-    """The artifact of a variant, and the seconds of its build unless it was there."""
+    """The artifact of a variant, and the seconds of its build unless it was there; the default is the subject's own."""
+    if name == DEFAULT and (subject.folder(work, "tensorrt") / SEAL).is_file():
+        return subject.folder(work, "tensorrt"), None
     out, start = work / "variants" / f"{subject.name}, {name}", time.perf_counter()
     profiles = exact([parse_profile(text) for text in subject.compared])
     backend = backend_of("tensorrt", VARIANTS[name])

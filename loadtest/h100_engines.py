@@ -22,13 +22,15 @@ from report import BENCHMARKS, Row, write
 from subjects import BACKENDS, PEERS, SUBJECTS, Subject, built
 from targets import ENGINES
 
+COMPARED = ("p50", "tflops valid")
 PARTS = ("build", "engines", "launches", "variants")
 NOTES = (
     "All in one run on one machine, from host arrays to host arrays: a model's engines and its peers take turns, each",
     "with its shapes in random order. `graph` is TensorRT replaying a CUDA graph, `no graph` enqueues, `fused` are",
     "kernels of our own in a CUDA graph. Peers run the same weights, shapes and inputs. `tflops` counts the graph's",
-    "own operations on padded tokens, `tflops valid` those on valid tokens, `tflops model` the published network's on",
-    "valid tokens (a reranker's graph leaves out most of the last layer). All tokens of BERT-base's inputs are valid.",
+    "own operations on padded tokens, `tflops valid` those on valid tokens (`fused` runs on no others, so only these",
+    "say what it does), `tflops model` the published network's on valid tokens (a reranker's graph leaves out most of",
+    "the last layer). All tokens of BERT-base's inputs are valid.",
     "`kernels` are what PyTorch's profiler saw on the device for one inference, `launches` the host's calls, both for",
     "every system; `kernel nodes` are those of the captured graph. No result or embedding is cached.",
 )
@@ -123,7 +125,7 @@ def main() -> None:
                 traceback.print_exc()
                 failed.append(f"{part} of {subject.name}")
             found = [*rows, *speedups(rows, peers)]
-            write(given.name, "Engines on one GPU", NOTES, found, given.out, targets=ENGINES)  # what there is
+            write(given.name, "Engines on one GPU", NOTES, found, given.out, targets=ENGINES, compared=COMPARED)
     print(f"wrote {given.out / given.name}.json and .md", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --parts and --models")

@@ -1,11 +1,12 @@
 """What TensorRT made of a model: the layers of a plan against the nodes of its graph, timed, as a page.
 
-python loadtest/h100_inspect.py ARTIFACT [ARTIFACT…] [--bucket 50x32] [--name h100-inspect]
+python loadtest/h100_inspect.py ARTIFACT [ARTIFACT…] [--buckets 1x16,50x32] [--name h100-inspect]
 
 What `millirank engine inspect ARTIFACT --bucket 50x32` prints, kept: a table of layers for each artifact.
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,16 +59,18 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifacts", type=Path, nargs="+", help="built with --backend tensorrt")
-    parser.add_argument("--bucket", help="the shape, of one artifact. Default: the middle one of each")
+    parser.add_argument("--buckets", default="", help="a shape of each artifact, in order. Default: the middle ones")
     parser.add_argument("--name", default="h100-inspect")
     parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()
     rows: list[Row] = []
     lines: list[str] = []
-    for folder in given.artifacts:
+    shapes = [parse_profile(text) for text in given.buckets.split(",") if text]
+    if shapes and len(shapes) != len(given.artifacts):
+        sys.exit(f"{len(shapes)} shapes for {len(given.artifacts)} artifacts: name one for each with --buckets")
+    for place, folder in enumerate(given.artifacts):
         manifest = read_manifest(folder)
-        buckets = manifest.profiles
-        shape = parse_profile(given.bucket) if given.bucket else buckets[len(buckets) // 2]
+        shape = shapes[place] if shapes else manifest.profiles[len(manifest.profiles) // 2]
         nodes = nodes_of(manifest)
         fusion = inspect_plan(folder, manifest, shape, [name for name, _ in nodes])
         rows += rows_of(manifest, shape, fusion)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from report import Row
 
-from millirank_engines import Engine, Profile, Tensors
+from millirank_engines import Engine, EngineError, Profile, Tensors
 
 LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cuGraphLaunch")  # prefixes of host calls
 COPIES = ("Memcpy", "Memset")  # prefixes of device work that is no kernel
@@ -38,8 +38,14 @@ def attach() -> None:
 
 
 def launch_rows(name: str, how: str, engine: Engine, feeds: Mapping[Profile, Tensors]) -> Iterator[Row]:
-    """Kernels and launches of every shape."""
+    """Kernels and launches of every shape.
+
+    Raises:
+        EngineError: if the profiler sees no kernel, so that nothing counts as few.
+    """
     for shape, one in feeds.items():
         kernels, calls = launches(engine, one)
+        if not kernels:
+            raise EngineError(f"the profiler saw no kernel of {engine.name} at {shape}: does it run on this GPU?")
         yield Row(f"{name}/{shape}/launches/{how}", "kernels", kernels, "")
         yield Row(f"{name}/{shape}/launches/{how}", "launches", calls, "")

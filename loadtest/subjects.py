@@ -15,10 +15,13 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.profiles import OptimizationProfile, Profiles, Range
 from millirank_engines.manifest import parse_profile
 from millirank_engines.model import ENCODER, RERANKER
-from millirank_engines.tensorrt import Memory
+from millirank_engines.replay import Memory
 
 BACKENDS = {"tensorrt": "graph", "fused": "fused"}  # what builds: what its timings are called
 PEERS = ("torch-eager", "torch-eager-fp32", "torch-compile", "onnxruntime")
+# Of BERT-base's random weights. With BERT's own 0.02 all scores lie so close together (sd 0.018) that the rounding of
+# FP16 alone turns pairs around: Kendall's tau .982 in PyTorch, where a build asks for .98; with 0.05 it is .996.
+SPREAD = 0.05
 SECONDS = "build-seconds.json"  # of the artifacts in a work folder: a later run tells them, too
 
 
@@ -59,19 +62,19 @@ SUBJECTS = (
         "minilm-encoder",
         lambda _: ENCODER,
         "embed",
-        ("1x16", "8x16", "8x32", "32x16", "32x64"),
+        ("1x16", "8x16", "32x16", "32x64"),
         ("1x16", "32x16"),
     ),
     Subject(
         "minilm-reranker",
         lambda _: RERANKER,
         "rerank",
-        ("50x32", "50x40", "50x64", "256x40", "256x64", "512x32", "512x40", "1024x32"),
+        ("50x32", "50x40", "50x64", "256x64", "512x32", "512x40", "1024x32"),
         ("50x32", "50x64", "512x32"),
     ),
     Subject(
         "bert-base-reranker",
-        lambda work: str(write_bert_base(work / "bert-base")),
+        lambda work: str(write_bert_base(work / "bert-base", scale=SPREAD)),
         "rerank",
         ("50x64", "128x64", "256x64", "512x64", "512x128"),
         ("50x64", "512x64"),

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from millirank.loadtest.results import Row
 
+SHAPED = 5  # parts of the case of a shape that was timed
+NINES = 0.99  # from this bound on, four digits say too little
+
 
 @dataclass(frozen=True)
 class Target:
@@ -42,7 +45,7 @@ class Target:
             return f"| {self.what} | {asked} | not measured | |"
         value, by, case = best
         met = value >= self.bound if self.least else value <= self.bound
-        told = f"{value:.6f}".rstrip("0") if self.bound > 0.99 and self.bound < 1 else f"{value:.4g}"  # noqa: PLR2004 - nines
+        told = f"{value:.6g}" if NINES <= self.bound < 1 else f"{value:.4g}"
         mark = f"**{told}{unit}**" if met else f"{told}{unit}, missed"
         return f"| {self.what} | {asked} | {mark} | {by}: {case} |"
 
@@ -53,6 +56,24 @@ def table(targets: Sequence[Target], rows: Sequence[Row]) -> list[str]:
         return []
     head = ["", "| target | to reach | reached | by |", "|---|---|---|---|"]
     return [*head, *(target.line(rows) for target in targets)]
+
+
+def overview(rows: Sequence[Row], metric: str) -> list[str]:
+    """A metric of all cases SUBJECT/TASK/SHAPE/PRECISION/HOW as a Markdown table: a line a shape, a column a HOW."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        parts = row.case.split("/")
+        if row.metric == metric and len(parts) == SHAPED:
+            found.setdefault(" ".join(parts[:3]), {})[parts[-1]] = row.value
+    hows = list(dict.fromkeys(how for values in found.values() for how in values))
+    if not hows:
+        return []
+    unit = next(row.unit for row in rows if row.metric == metric)
+    lines = ["", f"| {metric} ({unit}) | {' | '.join(hows)} |", "|---" * (len(hows) + 1) + "|"]
+    for shape, values in found.items():
+        cells = [f"{values[how]:.4g}" if how in values else "" for how in hows]
+        lines.append(f"| {shape} | {' | '.join(cells)} |")
+    return lines
 
 
 _HOW = r"(?P<by>graph|fused)"

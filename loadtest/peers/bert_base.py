@@ -13,7 +13,7 @@ HIDDEN, LAYERS, HEADS, INNER, POSITIONS, VOCABULARY = 768, 12, 12, 3072, 512, 30
 SCALE = 0.02  # deviation of BERT's own initial weights
 
 
-def write_bert_base(folder: Path, seed: int = 7) -> Path:
+def write_bert_base(folder: Path, seed: int = 7, scale: float = SCALE) -> Path:
     """Writes config.json, model.safetensors in FP16 and the encoder's tokenizer; does nothing if they are there."""
     from safetensors.numpy import save_file
 
@@ -44,7 +44,7 @@ def write_bert_base(folder: Path, seed: int = 7) -> Path:
     random = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
-        return (random.standard_normal(shape, np.float32) * SCALE).astype(np.float16)
+        return (random.standard_normal(shape, np.float32) * scale).astype(np.float16)
 
     made: dict[str, np.ndarray] = {}
 

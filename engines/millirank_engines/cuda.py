@@ -124,7 +124,7 @@ class Cuda(Protocol):
     def kernel(self, module: int, symbol: str, shared: int) -> int:
         """A kernel of a module, allowed that many bytes of shared memory a block."""
 
-    def launch_kernel(  # noqa: PLR0913 - as CUDA has it
+    def launch_kernel(
         self,
         kernel: int,
         grid: tuple[int, int, int],

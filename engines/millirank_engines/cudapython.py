@@ -113,7 +113,7 @@ class CudaPython:
         self._drive("cuFuncSetAttribute", function, largest, shared)
         return self._native(function)
 
-    def launch_kernel(  # noqa: PLR0913 - see Cuda
+    def launch_kernel(
         self,
         kernel: int,
         grid: tuple[int, int, int],
@@ -164,7 +164,7 @@ class CudaPython:
 
 
 def _runtime_name(name: str) -> str:
-    """The name that CUDA's runtime gives an error of its driver: CUDA_ERROR_ILLEGAL_ADDRESS is cudaErrorIllegalAddress."""
+    """The name that CUDA's runtime gives to an error of its driver, such as CUDA_ERROR_ILLEGAL_ADDRESS."""
     words = name.removeprefix("CUDA_ERROR_").split("_")
     return _NAMES.get(name, "cudaError" + "".join(word.capitalize() for word in words))
 

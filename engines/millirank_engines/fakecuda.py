@@ -63,7 +63,12 @@ class FakeCuda:
     def open(self) -> dict[str, int]:
         """What is not freed yet, by its kind."""
         kinds = Counter(block.where for block in self._blocks.values())
-        kinds |= {"stream": len(self._streams), "module": len(self._modules), "graph": len(self._graphs), "executable": len(self._executables)}
+        kinds |= {
+            "stream": len(self._streams),
+            "module": len(self._modules),
+            "graph": len(self._graphs),
+            "executable": len(self._executables),
+        }
         return {kind: count for kind, count in kinds.items() if count}
 
     def fail(self, call: str, name: str) -> NoReturn:
@@ -191,7 +196,7 @@ class FakeCuda:
         self._kernels[handle] = module, symbol
         return handle
 
-    def launch_kernel(  # noqa: PLR0913 - see Cuda
+    def launch_kernel(
         self,
         kernel: int,
         grid: tuple[int, int, int],

@@ -109,6 +109,8 @@ def read_program(path: Path) -> tuple[Program, dict[str, NDArray[np.generic]], d
             program = Program.from_json(json.loads((tensors.metadata() or {})["program"]))
             held = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise EngineError(f"{path} is no program ({error!r}): build it: `millirank engine build --backend fused`") from error
+        raise EngineError(
+            f"{path} is no program ({error!r}): build it: `millirank engine build --backend fused`"
+        ) from error
     code = {name.removeprefix(CODE): held.pop(name).tobytes() for name in [n for n in held if n.startswith(CODE)]}
     return program, held, code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from millirank_engines import baseline
-from millirank_engines.artifact import Manifest, digest
+from millirank_engines.artifact import digest
 from millirank_engines.base import BackendUnavailable, Engine, EngineError, Profile
 from millirank_engines.build.graph import Form, Network
 from millirank_engines.build.nodes import Precision
@@ -23,6 +23,7 @@ from millirank_engines.device import Device
 from millirank_engines.files import project_file
 from millirank_engines.gpu import Gpu, sm, this_gpu
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_program
 
@@ -70,7 +71,9 @@ class Fused:
         self.assumed = capability is None and self._gpu is None
         self.capability = capability or (self._gpu.capability if self._gpu else ASSUMED)
         if self.capability < OLDEST:
-            raise EngineError(f"the kernels need {sm(OLDEST)} or later, not {sm(self.capability)}: use --backend tensorrt")
+            raise EngineError(
+                f"the kernels need {sm(OLDEST)} or later, not {sm(self.capability)}: use --backend tensorrt"
+            )
         self._given = baselines
         path = baselines or project_file(baseline.NAME)
         self.baseline: Mapping[str, str] = baseline.pinned(
@@ -128,6 +131,10 @@ class Fused:
         steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
         if not self._here:
             made = self._compiled([step for row in steps.values() for step in row], say)
+            if missing := {step.variant for row in steps.values() for step in row} - made.keys():
+                raise EngineError(
+                    f"{len(missing)} kernels need more shared memory than {sm(self.capability)} has: build there"
+                )
             self._write(folder / PROGRAM, source, layers, steps, made, weights)
             return
         asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
@@ -206,5 +213,3 @@ def fused_from(options: Mapping[str, Any]) -> Fused:
     if len(targets) > 1:
         raise EngineError(f"{written!r} are several compute capabilities: name one, an artifact is for one")
     return Fused(capability=targets[0] if targets else None, baselines=baselines)
-
-

@@ -46,7 +46,9 @@ _LARGE = (
     Size(64, 128, 128, 4, 2),
     Size(128, 128, 128, 8, 2),
     Size(128, 256, 64, 8, 3),
+    Size(128, 256, 64, 8, 4),
     Size(256, 128, 64, 8, 3),
+    Size(256, 128, 64, 8, 4),
 )
 
 
@@ -67,9 +69,9 @@ def tiles(network: Network, profile: Profile) -> tuple[int, ...]:
 def roles(network: Network) -> Mapping[str, int]:
     """The roles of a network's kernels, and how often each runs."""
     if network.head == "mean":
-        return {role: network.layers for role in ("qkv", "attention", "attended", "inner", "outer")} | _ONCE
+        return dict.fromkeys(("qkv", "attention", "attended", "inner", "outer"), network.layers) | _ONCE
     whole = network.layers - 1
-    found = {"qkv": network.layers, **{role: whole for role in _LAST}, **{role + FIRST: 1 for role in _LAST}} | _ONCE
+    found = {"qkv": network.layers, **dict.fromkeys(_LAST, whole), **{role + FIRST: 1 for role in _LAST}} | _ONCE
     found |= {"pooler" + FIRST: 1} if network.head == "bert" else {}
     return {role: count for role, count in found.items() if count}
 

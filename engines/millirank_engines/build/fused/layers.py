@@ -43,7 +43,7 @@ Choice = Mapping[str, Size]  # by role
 class Step:
     """One kernel of a bucket."""
 
-    role: str  # embed, qkv, attention, attended, inner, outer, pooler, or output; with FIRST at its end for first tokens alone
+    role: str  # embed, qkv, attention, attended, inner, outer, pooler or output; FIRST at its end: first tokens alone
     variant: Variant
     grid: tuple[int, int, int]
     addresses: tuple[str, ...]
@@ -128,7 +128,7 @@ class Layers:
         grid = (profile.batch, _blocks(profile.length, size.rows), 1)
         return Step("embed", variant, grid, (TOKENS, TYPES, STARTS, "words", "positions", "kinds", X, X + MOMENTS))
 
-    def _linear(  # noqa: PLR0913 - as many as the kernel has
+    def _linear(
         self, profile: Profile, choice: Choice, name: str, x: str, out: str, *,
         of: int = 0, residual: str = "", norm: str = "", left: int = 0,
     ) -> Step:  # fmt: skip
@@ -268,5 +268,7 @@ def _norm(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.floa
 
 def _half(name: str, value: NDArray[np.float32]) -> NDArray[np.float16]:
     if (largest := float(np.abs(value).max())) > LARGEST:
-        raise OverflowError(f"{name} has a weight of {largest:.3g}, float16 ends at {LARGEST:.0f}: use --backend openvino")
+        raise OverflowError(
+            f"{name} has a weight of {largest:.3g}, float16 ends at {LARGEST:.0f}: use --backend openvino"
+        )
     return value.astype(np.float16)

@@ -88,5 +88,3 @@ class Bench(FusedEngine):
         cuda.destroy_executable(executable)
         cuda.destroy_graph(graph)
         return min(times[1:]) / REPEATS
-
-

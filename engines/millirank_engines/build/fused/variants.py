@@ -85,8 +85,9 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
     """
     os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # debug information is three quarters of the code
     try:
+        from triton import compile as compile_kernel
         from triton.backends.compiler import GPUTarget
-        from triton.compiler import ASTSource, compile
+        from triton.compiler import ASTSource
     except ImportError as error:
         raise BackendUnavailable("fused", "pip install 'millirank[fused]'") from error
     from . import kernels
@@ -95,16 +96,22 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
     addresses, constants = ARGUMENTS[variant.kernel], dict(variant.constants)
     names = function.arg_names
     if set(names) != set(addresses) | set(constants):
-        raise EngineError(f"{variant.name} does not fit its kernel: {sorted(set(names) ^ (set(addresses) | set(constants)))}")
+        raise EngineError(
+            f"{variant.name} does not fit its kernel: {sorted(set(names) ^ (set(addresses) | set(constants)))}"
+        )
     source = ASTSource(
         function,
         {name: addresses.get(name, "constexpr") for name in names},
         constants,
-        {(place,): [["tt.divisibility", 16]] for place, name in enumerate(names) if name in addresses.keys() - UNALIGNED},
+        {
+            (place,): [["tt.divisibility", 16]]
+            for place, name in enumerate(names)
+            if name in addresses.keys() - UNALIGNED
+        },
     )
     major, minor = capability
-    options = {"num_warps": variant.warps, "num_stages": variant.stages}
-    made: Any = compile(source, target=GPUTarget("cuda", 10 * major + minor, 32), options=options)
+    options = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": True}
+    made: Any = compile_kernel(source, target=GPUTarget("cuda", 10 * major + minor, 32), options=options)
     if made.metadata.shared > SHARED.get(capability, 99 << 10):
         return None
     return Compiled(Kernel(made.metadata.name, 32 * made.metadata.num_warps, made.metadata.shared), made.asm["cubin"])
@@ -114,7 +121,9 @@ SHARED = {(8, 0): 163 << 10, (8, 7): 163 << 10, (9, 0): 227 << 10, (10, 0): 227 
 
 
 def all_compiled(
-    variants: Iterable[Variant], capability: tuple[int, int], tell: Callable[[int, int], None] = lambda _done, _all: None
+    variants: Iterable[Variant],
+    capability: tuple[int, int],
+    tell: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> dict[Variant, Compiled]:
     """Compiles variants side by side; those that take too much shared memory are left out."""
     todo = list(dict.fromkeys(variants))

@@ -31,10 +31,14 @@ class Int8:
 
     def key(self) -> dict[str, Any]:
         """What a build depends on, as plain data."""
-        vectors = {g: digest({"x": np.asarray(v).tolist()}) for g, v in sorted(self.scales.smoothing.items())}
+
+        def digests(vectors: Mapping[str, Any]) -> dict[str, str]:
+            return {group: digest({"x": np.asarray(v).tolist()}) for group, v in sorted(vectors.items())}
+
         return {
             "amax": dict(sorted(self.scales.amax.items())),
-            "smoothing": vectors,
+            "smoothing": digests(self.scales.smoothing),
+            "shift": digests(self.scales.shift),
             "weight_bits": self.scales.weight_bits,
             "allowed": dict(self.allowed),
             "limits": dict(LIMITS),

@@ -114,14 +114,16 @@ class Bench:
 
     def scales(self) -> Scales:
         """Those that were brought along, or by max over random tokens."""
+        spec = export_model(self.source, self.work / "float", task=self.subject.task).spec
         brought = self.given.scales / f"{self.subject.name}.safetensors" if self.given.scales else None
         if brought and brought.is_file():
-            return Scales.read(brought)
+            scales = Scales.read(brought)
+            if scales.about["model"] != spec.hash:  # other versions of the tokenizer's library write it differently
+                self.notes.append(f"{self.subject.name}: its scales were made of {scales.about['model'][:12]}.")
+            return replace(scales, about={**scales.about, "model": spec.hash})
         if self.real:
-            raise EngineError(
-                f"there are no scales of {self.subject.name}: name the folder that has them with --scales"
-            )
-        spec = export_model(self.source, self.work / "float", task=self.subject.task).spec
+            fix = "name the folder that has them with --scales"
+            raise EngineError(f"there are no scales of {self.subject.name}: {fix}")
         texts = random_sequences(2 * RANDOM, spec, LONGEST)
         data: CalibrationData = pairs_data(list(zip(texts[::2], texts[1::2], strict=True)), spec, "random tokens")
         calibrator = Calibrator(self.source, task=self.subject.task, data=data, work=self.work)

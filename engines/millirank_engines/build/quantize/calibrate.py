@@ -93,6 +93,7 @@ class Calibrator:
         about = {
             "model": self.spec.hash,
             "name": self.spec.name,
+            "inputs": self.float.inputs,
             "recipe": asdict(recipe),
             "alpha": smooth.alphas,
             "shifted": sorted(smooth.shifts),

@@ -45,14 +45,16 @@ class Int8:
             "gate": dict(self.asked) if self.judge else self.scales.about.get("gate"),
         }
 
-    def refuse_other(self, model: ModelSpec) -> None:
+    def refuse_other(self, model: ModelSpec, inputs: Mapping[str, str]) -> None:
         """Refuses scales that were made for other weights.
+
+        A model's hash may change with the version of the tokenizer's library; its files do not.
 
         Raises:
             EngineError: with both models.
         """
         made = self.scales.about.get("model", "")
-        if made != model.hash:
+        if made != model.hash and self.scales.about.get("inputs") != dict(inputs):
             raise EngineError(
                 f"these scales are of {self.scales.about.get('name', 'an unknown model')} ({made[:12]}), not of "
                 f"{model.name} ({model.hash[:12]}): calibrate this model with --calibration"

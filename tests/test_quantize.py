@@ -74,6 +74,10 @@ def embeddings(folder: Path, data: CalibrationData) -> np.ndarray:
     return made
 
 
+def weights_in(folder: Path) -> list[str]:
+    return [tensor.name for tensor in onnx.load(folder / "model.onnx").graph.initializer if "weight" in tensor.name]
+
+
 def nodes(folder: Path, kind: str) -> list[onnx.NodeProto]:
     return [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == kind]
 
@@ -121,14 +125,14 @@ def test_openvino_runs_it_in_int8_and_near_fp32(
 
 
 def test_onnx_runtimes_own_quantizer_places_the_same_steps(
-    source: str, exported: Export, scales: Scales, data: CalibrationData, tmp_path: Path
+    source: str, exported: Export, calibrator: Calibrator, data: CalibrationData, tmp_path: Path
 ) -> None:
     """Without smoothing, its graph of our ranges says what ours says."""
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    plain = Scales(amax=scales.amax)
+    plain = calibrator.scales(Recipe(alpha=0, shift=False))
     ours = export_model(source, tmp_path / "ours", task="embed", scales=plain)
     model = onnx.load(exported.folder / "model.onnx")
     taps = ranges.tensors_of(exported.folder / "model.onnx")
@@ -151,9 +155,29 @@ def test_smoothing_alone_changes_nothing(
     source: str, scales: Scales, exported: Export, data: CalibrationData, tmp_path: Path
 ) -> None:
     assert scales.smoothing
-    export_model(source, tmp_path, task="embed", scales=Scales(smoothing=scales.smoothing))
-    np.testing.assert_allclose(embeddings(tmp_path, data), embeddings(exported.folder, data), atol=2e-5)
-    assert not nodes(tmp_path, "QuantizeLinear")
+    dice = np.random.default_rng(0)
+    shift = {group: dice.normal(0, 0.3, len(vector)).astype(np.float32) for group, vector in scales.smoothing.items()}
+    for form in (Form(), Form(joined_qkv=True)):
+        even = Scales(smoothing=scales.smoothing, shift=shift)
+        export_model(source, tmp_path, task="embed", form=form, scales=even)
+        np.testing.assert_allclose(embeddings(tmp_path, data), embeddings(exported.folder, data), atol=2e-5)
+        assert not nodes(tmp_path, "QuantizeLinear")
+
+
+def test_rounded_weights_say_what_int8_says_in_exact_arithmetic(
+    source: str, scales: Scales, data: CalibrationData, tmp_path: Path
+) -> None:
+    """ONNX's own evaluator runs the graph of INT8 as it is written, in float."""
+    from onnx.reference import ReferenceEvaluator
+
+    int8 = export_model(source, tmp_path / "int8", task="embed", scales=scales)
+    rounded = export_model(source, tmp_path / "rounded", task="embed", form=Form(rounded_weights=True), scales=scales)
+    assert not any(name.endswith("int8") for name in weights_in(rounded.folder))
+    some = CalibrationData(data.batches[:3], data.origin)
+    evaluator = ReferenceEvaluator(str(int8.folder / "model.onnx"))
+    written = np.concatenate([evaluator.run(["embedding"], dict(batch))[0] for batch in some.batches])
+    cosine = np.einsum("ij,ij->i", embeddings(rounded.folder, some), written)
+    assert cosine.min() > 0.9999  # a rounding that falls the other way changes a little
 
 
 def test_what_is_left_out_stays_in_float(source: str, scales: Scales, tmp_path: Path) -> None:
@@ -182,6 +206,7 @@ def test_scales_are_read_as_they_were_written(scales: Scales, tmp_path: Path) ->
     again = Scales.read(path)
     assert again.amax == pytest.approx(scales.amax)
     assert all(np.array_equal(again.smoothing[g], v) for g, v in scales.smoothing.items())
+    assert all(np.array_equal(again.shift[g], v) for g, v in scales.shift.items())
     assert again.about == scales.about
     first = path.read_bytes()
     again.write(path)
@@ -315,18 +340,43 @@ def test_recipes_refuse_what_cannot_be() -> None:
 # Smoothing
 
 
+def seen(rows: dict[str, np.ndarray]) -> Inputs:
+    return Inputs({n: x.min(axis=0) for n, x in rows.items()}, {n: x.max(axis=0) for n, x in rows.items()}, rows)
+
+
 def test_a_layer_with_one_wide_channel_is_smoothed_and_an_even_one_is_not() -> None:
     dice = np.random.default_rng(0)
     even = dice.uniform(-1, 1, (256, 8)).astype(np.float32)
     wide = even * np.array([300, *[1] * 7], np.float32)
     weight = dice.uniform(-1, 1, (8, 4)).astype(np.float32)
-    rows = {"even": even, "wide": wide}
-    inputs = Inputs({name: np.abs(x).max(axis=0) for name, x in rows.items()}, rows)
-    vectors, chosen = smoothed(inputs, {"even": weight, "wide": weight}, None, 8)
-    assert chosen["wide"] >= 0.5
-    assert vectors["wide"][0] > 10 * vectors["wide"][1:].max()
-    assert np.exp(np.log(vectors["wide"]).mean()) == pytest.approx(1, rel=1e-4)
-    assert smoothed(inputs, {"even": weight, "wide": weight}, 0, 8) == ({}, {})
+    inputs = seen({"even": even, "wide": wide})
+    found = smoothed(inputs, {"even": weight, "wide": weight}, None, 8)
+    assert found.alphas["wide"] >= 0.5
+    assert found.vectors["wide"][0] > 10 * found.vectors["wide"][1:].max()
+    assert np.exp(np.log(found.vectors["wide"]).mean()) == pytest.approx(1, rel=1e-4)
+    none = smoothed(inputs, {"even": weight, "wide": weight}, 0, 8, shift=False)
+    assert (none.vectors, none.shifts, none.alphas) == ({}, {}, {})
+
+
+def test_channels_that_lie_on_one_side_are_moved_to_the_middle() -> None:
+    dice = np.random.default_rng(0)
+    sided, even = dice.uniform(3, 9, (256, 8)), dice.uniform(-3, 3, (256, 8))
+    weight = dice.uniform(-1, 1, (8, 4)).astype(np.float32)
+    inputs = seen({"sided": sided.astype(np.float32), "even": even.astype(np.float32)})
+    found = smoothed(inputs, {"sided": weight, "even": weight}, 0, 8)
+    assert found.shifts["sided"] == pytest.approx(np.full(8, 6), abs=0.2)
+    assert np.abs(found.shifts.get("even", np.zeros(8))).max() < 0.2
+
+
+def test_one_wide_output_does_not_decide_for_all() -> None:
+    """Where an output is a thousand times as wide as the others, the others still choose."""
+    dice = np.random.default_rng(0)
+    rows = dice.standard_normal((256, 16)).astype(np.float32) * np.array([40, *[1] * 15], np.float32)
+    weight = dice.standard_normal((16, 8)).astype(np.float32)
+    alone = smoothed(seen({"x": rows}), {"x": weight}, None, 8, shift=False).alphas["x"]
+    weight[:, 0] *= 1000
+    beside = smoothed(seen({"x": rows}), {"x": weight}, None, 8, shift=False).alphas["x"]
+    assert abs(beside - alone) <= 0.1
 
 
 # Sensitivity

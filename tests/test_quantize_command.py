@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import orjson
 import pytest
 from catalog_kit import products, rows
-from models import Tiny, calm, write_model
+from models import Tiny, calm, edit_json, write_model
+from rich.console import Console
 from typer.testing import CliRunner
 
 from millirank.catalog.ingest import Models, build_snapshot
@@ -18,15 +20,18 @@ from millirank.commands import quantized
 from millirank.commands.accuracy import Accuracy
 from millirank.commands.calibration import Texts
 from millirank.commands.engine import app
+from millirank.commands.scales import calibrated
 from millirank.errors import ConfigError
 from millirank.tokens import Tokenizer
 from millirank_engines import FakeEngine, Profile, Task, open_engine, read_manifest
-from millirank_engines.build.backend import backend_of
 from millirank_engines.build.compile import build_engine
+from millirank_engines.build.quantize import gate
+from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.data import random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import GateFailed
-from millirank_engines.build.quantize.scales import Scales
-from millirank_engines.device import Device
+from millirank_engines.build.quantize.scales import FILE, Scales
+from millirank_engines.build.quantize.shipped import scales_beside, shipped_int8
+from millirank_engines.device import Device, this_cpu
 
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
 PROFILES = "1x32,8x32,8x64"
@@ -185,7 +190,7 @@ def test_what_the_gate_asks_is_in_the_key(shop: dict[str, Path], tmp_path: Path)
 
 def test_known_items_are_queries_whose_answer_an_engine_can_change(shop: dict[str, Path], tmp_path: Path) -> None:
     asked = judge(shop, tmp_path, queries=80)
-    orders = [asked._retriever.lexical(query, 10) for query in asked._searched]
+    orders = [asked._asked.retriever.lexical(query, 10) for query in asked._asked.searched]
     asked.close()
     assert [order.exact for order in orders] == [0] * 80
     with pytest.raises(ConfigError, match=r"has 1[012]\d known-item queries, the gate asks 140"):  # of 72 products
@@ -196,7 +201,7 @@ def test_judgments_of_another_catalogue_are_refused(shop: dict[str, Path], tmp_p
     with pytest.raises(ConfigError, match=r"none of the products that --judgments call right is in .*leave them out"):
         judge(shop, tmp_path, judged={"red lamp": {"elsewhere": 3, "p1": 0}})
     asked = judge(shop, tmp_path, judged={"red lamp": {"p1": 3}, "sofa": {"elsewhere": 3}})
-    assert list(asked._judged) == ["red lamp"]
+    assert list(asked._asked.judged) == ["red lamp"]
     asked.close()
 
 
@@ -205,9 +210,10 @@ def test_answers_of_fp32_are_asked_again_where_they_would_differ(
 ) -> None:
     def calls(engine: FakeEngine, *, reverse: bool = False) -> int:
         asked = judge(shop, tmp_path)
-        dense = asked._retriever.dense
+        retriever = asked._asked.retriever
+        dense = retriever.dense
         if reverse:
-            monkeypatch.setattr(asked._retriever, "dense", lambda vector, k: dense(-vector, k))
+            monkeypatch.setattr(retriever, "dense", lambda vector, k: dense(-vector, k))
         asked(engine, FakeEngine(task="rerank"), lambda _: None)
         asked.close()
         return engine.calls
@@ -221,33 +227,106 @@ def test_answers_of_fp32_are_asked_again_where_they_would_differ(
     assert calls(other([Profile(4, 96)])) > 0
 
 
-def test_scales_that_were_gated_elsewhere_are_gated_again(
-    shop: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scales_that_were_gated_elsewhere_are_gated_again(shop: dict[str, Path], tmp_path: Path) -> None:
     hash_ = read_manifest(shop["index"] / "engines" / "encoder").model.hash
     gate = [{"name": "top1", "fp32": 80.0, "int8": 80.0, "limit": 0.3}]
     file = tmp_path / "x.safetensors"
     Scales({"encoder.layer.0.output.dense": 1.0}, about={"model": hash_, "gate": gate}).write(file)
-    backend = backend_of("openvino")
 
-    def int8(features: tuple[str, ...], **more: object) -> tuple[int, bool]:
-        device = Device("cpu", "x86_64", "old", features)
-        monkeypatch.setattr(type(backend), "device", property(lambda _: device))
+    def int8(*features: str, **more: object) -> tuple[int, bool]:
+        bits = weight_bits(Device("cpu", "x86_64", "old", features))
         with ExitStack() as opened:
             wish = quantized.Wish(str(file), **more)  # type: ignore[arg-type]
             made = quantized.int8_of(
-                str(shop["encoder"]), "embed", backend, wish, tmp_path / "work", lambda _: None, opened
+                str(shop["encoder"]), "embed", bits, wish, tmp_path / "work", lambda _: None, opened
             )
             return made.scales.weight_bits, made.judge is not None
 
-    assert int8(("avx512_vnni",)) == (8, False)
-    with pytest.raises(ConfigError, match=r"gated with weights of 8 bits, old needs 7.*--gate"):
-        int8(("avx2",))
+    assert int8("avx512_vnni") == (8, False)
+    with pytest.raises(ConfigError, match=r"gated with weights of 8 bits, what is built for needs 7.*--gate"):
+        int8("avx2")
     asking = {"gate": shop["index"], "queries": 10, "depth": 5, "count": 20}
-    assert int8(("avx2",), **asking) == (7, True)
+    assert int8("avx2", **asking) == (7, True)
     for more in ({"method": "mse"}, {"alpha": 0.5}):
         with pytest.raises(ConfigError, match=f"--{next(iter(more))} makes scales"):
-            int8(("avx512_vnni",), **asking, **more)
+            int8("avx512_vnni", **asking, **more)
     for name, value in (("count", 9), ("queries", 9), ("depth", 9), ("judgments", Path("j.csv"))):
         with pytest.raises(ConfigError, match=f"{name} is for a gate, and these scales bring their figures"):
-            int8(("avx512_vnni",), **{name: value})
+            int8("avx512_vnni", **{name: value})
+
+
+# Scales that ship
+
+
+@pytest.fixture(scope="module")
+def shipping(shop: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the encoder, with gated scales beside its weights."""
+    folder = tmp_path_factory.mktemp("shipping") / "shop-encoder"
+    shutil.copytree(shop["encoder"], folder)
+    words = ["calibrate", "--model", folder, "--task", "embed", "--out", folder / FILE, "--calibration", shop["index"]]
+    words += [*gated(shop), "--allow-loss", LOSSES]
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    assert "INT8 beside FP32" in result.output
+    return folder
+
+
+def test_scales_are_made_for_devices_that_multiply_int8_on_any_machine(shipping: Path) -> None:
+    made = Scales.read(shipping / FILE)
+    assert made.weight_bits == 8
+    assert [figure["name"] for figure in made.about["gate"]] == ["top1", "cosine_p1", "recall@100"]
+    assert made.about["gate"][1]["int8"] > 0.9
+
+
+def test_what_loses_too_much_does_not_ship(shop: dict[str, Path], tmp_path: Path) -> None:
+    wish = quantized.Wish("random", shop["index"], queries=20, depth=5, count=40, allow_loss="cosine_p1=0,top1=100")
+    with pytest.raises(GateFailed, match="cosine_p1"):
+        calibrated(str(shop["encoder"]), "embed", wish, tmp_path / FILE, tmp_path / "work", lambda _: None)
+    assert not (tmp_path / FILE).exists()
+    words = ["calibrate", "--model", shop["encoder"], "--task", "embed", "--out", tmp_path / "scales.json"]
+    words += ["--calibration", "random", "--gate", shop["index"]]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert "name it scales.safetensors" in str(result.exception)
+
+
+def test_scales_beside_the_weights_are_used_where_int8_is_in_hardware(shipping: Path, shop: dict[str, Path]) -> None:
+    old, new = (Device("cpu", "x86_64", "x", features) for features in (("avx2",), ("avx2", "avx_vnni")))
+    found = shipped_int8(str(shipping), new)
+    assert found is not None
+    assert [figure.name for figure in found.sealed()] == ["top1", "cosine_p1", "recall@100"]
+    assert shipped_int8(str(shipping), old) is None
+    assert scales_beside(str(shop["encoder"])) is None
+    assert shipped_int8(str(shop["encoder"]), new) is None
+    edit_json(shipping / "config.json", layer_norm_eps=2e-12)  # other weights would do the same
+    assert shipped_int8(str(shipping), new) is None
+    edit_json(shipping / "config.json", layer_norm_eps=1e-12)
+    assert shipped_int8(str(shipping), new) is not None
+
+
+def test_an_index_builds_with_them_and_lets_the_clock_choose(
+    shipping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank.commands import index
+
+    said = StringIO()
+    console = Console(file=said, width=200)
+    index.engine(tmp_path / "old", str(shipping), "", "embed", console).engine.close()
+    assert (read_manifest(tmp_path / "old").accuracy, said.getvalue()) == ((), "")
+    monkeypatch.setattr(index, "this_cpu", lambda: Device("cpu", "x86_64", "new", ("avx2", "avx512_vnni")))
+    monkeypatch.setattr(gate, "LIMITS", dict.fromkeys(gate.LIMITS, 100.0))  # a tiny model loses much
+    index.engine(tmp_path / "new", str(shipping), "", "embed", console).engine.close()
+    manifest = read_manifest(tmp_path / "new")
+    assert [figure.name for figure in manifest.accuracy] == ["top1", "cosine_p1", "recall@100"]
+    assert len(manifest.choices) == len(manifest.profiles) or "left_out" in manifest.quantization
+    assert "shop-encoder: " in said.getvalue()
+    assert "of " in said.getvalue()
+
+
+def test_a_build_without_calibration_takes_the_scales_that_ship(shipping: Path, tmp_path: Path) -> None:
+    words = ["build", "--model", shipping, "--task", "embed", "--out", tmp_path / "e", "--precision", "int8"]
+    words += ["--backend", "openvino", "--profiles", PROFILES, "--allow-loss", LOSSES]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if multiplies_int8(this_cpu()):
+        assert result.exit_code == 0
+    else:
+        assert "was gated with weights of 8 bits" in str(result.exception)

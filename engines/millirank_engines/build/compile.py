@@ -16,6 +16,7 @@ from millirank_engines.model import ModelSpec, Task, Template
 
 from .backend import Backend, backend_of
 from .export import Export, export_model
+from .graph import Form
 from .parity import PARITY, Case, arithmetic, parity, parity_feeds, reference_cases, words, write_cases
 from .place import building, move_into_place, refuse_foreign
 from .profiles import Profiles
@@ -166,7 +167,7 @@ def _compile(
     if too_long := [str(p) for p in profiles.buckets if p.length > model.max_length]:
         raise EngineError(f"{model.name} takes {model.max_length} tokens: leave out {', '.join(too_long)}")
     if request.int8:
-        request.int8.refuse_other(model)
+        request.int8.refuse_other(model, reference.inputs)
     manifest = described(model, profiles.buckets)
     parts: dict[str, Path] = {}
     for precision in request.precisions:
@@ -182,7 +183,8 @@ def _compile(
     write_cases(folder / PARITY, cases)
     if request.int8:
         proxy = temporary / "proxy"  # the same Q/DQ graph in FP32, for OpenVINO, where the engine itself cannot run
-        export_model(request.source, proxy, task=request.task, template=request.template, scales=request.int8.scales)
+        scales, exact = request.int8.scales, Form(rounded_weights=True)
+        export_model(request.source, proxy, task=request.task, template=request.template, form=exact, scales=scales)
         trial = Trial(request, manifest, parts, reference.folder / "model.onnx", proxy / "model.onnx")
         manifest = trial.settled(cases, say)
         if INT8 in manifest.parts:

@@ -25,9 +25,11 @@ class Dense:
     """Linear layers of one graph.
 
     Smoothing (SmoothQuant, Xiao et al. 2022) divides the channels of a layer's input by a vector and multiplies the
-    rows of its weights with it, which changes nothing but the ranges. The vector of what reads the context is folded
-    into the value's weights, because attention mixes tokens and not channels; everywhere else it is a Mul of its own:
-    in BERT the output of LayerNormalization is also the residual, and GELU lies before the second product of the FFN.
+    rows of its weights with it, shifting (Outlier Suppression+, Wei et al. 2023, arXiv 2304.09145) subtracts another
+    before and adds its product to the bias; both change nothing but the ranges. The vectors of what reads the context
+    are folded into the value's weights, because attention mixes tokens, by weights whose sum is 1, and not channels;
+    everywhere else they are nodes of their own: in BERT the output of LayerNormalization is also the residual, and GELU
+    lies before the second product of the FFN.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:
@@ -36,8 +38,12 @@ class Dense:
     def tensor(self, name: str, kind: str, factor: float) -> NDArray[np.float32]:
         """Weight (inputs, outputs) or bias (outputs) of a layer times factor, with what is folded into it."""
         value = self.weights[f"{name}.{kind}"].T * np.float32(factor)
-        folded = self.scales.smoothing.get(name.replace(VALUE, CONTEXT)) if name.endswith(VALUE) else None
-        return value if folded is None else (value / folded).astype(np.float32)
+        if not name.endswith(VALUE):
+            return value
+        reader = name.replace(VALUE, CONTEXT)
+        shift, smoothing = self.scales.shift.get(reader), self.scales.smoothing.get(reader)
+        value = value - shift if kind == "bias" and shift is not None else value
+        return value if smoothing is None else (value / smoothing).astype(np.float32)
 
     def dense(self, x: str, name: str, scale: float = 1.0, *, wide: bool = False) -> str:
         """X times the weights of a linear layer, plus its bias, both times scale; wide computes in float32."""
@@ -59,8 +65,12 @@ class Dense:
         self, x: str, name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], *, wide: bool = False
     ) -> str:
         """X times weight (inputs, outputs) plus bias (outputs)."""
-        graph, group = self.graph, group_of(name)
-        smoothing, amax = self.scales.smoothing.get(group), self.scales.amax.get(group)
+        graph, group, scales = self.graph, group_of(name), self.scales
+        shift, smoothing, amax = scales.shift.get(group), scales.smoothing.get(group), scales.amax.get(group)
+        if shift is not None:
+            bias = (bias + shift @ weight).astype(np.float32)
+            if not group.endswith(CONTEXT):
+                x = graph.once("Sub", f"{x}/{group}/shifted", x, graph.weight(f"{group}/shift", shift))
         if smoothing is not None:
             weight = weight * smoothing[:, None]
             if not group.endswith(CONTEXT):
@@ -69,7 +79,7 @@ class Dense:
         if amax is None:
             factor = graph.weight(f"{name}.weight", weight, wide=wide)
         else:
-            factor = graph.int8(f"{name}.weight", weight, bits=self.scales.weight_bits)
+            factor = graph.int8(f"{name}.weight", weight, bits=scales.weight_bits)
             x = graph.quantized(f"{x}/{group}", x, amax)
         product = graph.op("MatMul", f"{name}/matmul", x, factor)
         return graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide))

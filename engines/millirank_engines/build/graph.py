@@ -54,6 +54,7 @@ class Form:
 
     half_norm: bool = False  # FP16: LayerNormalization takes and gives float16; its mean and variance stay float32
     joined_qkv: bool = False  # query, key and value are one product, where they read the same rows
+    rounded_weights: bool = False  # INT8 weights as the floats that they stand for: products are exact everywhere
 
     @classmethod
     def parse(cls, text: str) -> "Form":
@@ -78,7 +79,7 @@ class _Builder(Dense):
     def __init__(
         self, network: Network, weights: Weights, precision: Precision, form: Form, scales: Scales | None
     ) -> None:
-        super().__init__(Graph(precision), weights, scales)
+        super().__init__(Graph(precision, rounded=form.rounded_weights), weights, scales)
         self.network, self.form = network, form
 
     def normalized(self, x: str, name: str) -> str:

@@ -15,7 +15,8 @@ INT8_MAX = 127  # -128 is left out: ranges are symmetric
 class Graph:
     """Nodes and initializers, in the order of their making."""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, precision: Precision, *, rounded: bool = False) -> None:
+        self.rounded = rounded  # INT8 weights are written as the floats that they stand for
         self.half = precision == "fp16"
         self.dtype = np.dtype(np.float16 if self.half else np.float32)
         self.nodes: list[onnx.NodeProto] = []
@@ -74,6 +75,8 @@ class Graph:
         steps = np.where(largest > 0, largest, 1.0) / ((1 << (bits - 1)) - 1)
         steps = np.maximum(steps, 6.2e-5 if self.half else 1e-30).astype(self.dtype)
         kept = np.clip(np.rint(value / steps.astype(np.float32)), -INT8_MAX, INT8_MAX).astype(np.int8)
+        if self.rounded:
+            return self.constant(f"{name}/rounded", kept.astype(self.dtype) * steps)
         scale = self.constant(f"{name}/scale", steps)
         zero = self.constant(f"zero/int8/{len(steps)}", np.zeros(len(steps), np.int8))
         return self.op("DequantizeLinear", f"{name}/dq", self.constant(f"{name}/int8", kept), scale, zero, axis=1)

@@ -1,4 +1,4 @@
-"""`millirank engine build | verify | bench | inspect`: engines as sealed artifacts."""
+"""`millirank engine build | calibrate | verify | bench | inspect`: engines as sealed artifacts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from millirank_engines import Check, Manifest, Profile, read_manifest
 from millirank_engines.manifest import parse_profile
 from millirank_engines.trtmodule import BACKENDS
 
-from . import enginetools, tables
+from . import enginetools, scales, tables
 from .enginebench import bench
 from .expect import expect_traffic, read_for
 
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and ins
 app.command()(bench)
 app.command()(enginetools.check)
 app.command()(enginetools.profiles)
+app.command()(scales.calibrate)
 
 
 class TaskName(StrEnum):

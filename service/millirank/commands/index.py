@@ -20,8 +20,9 @@ from millirank.catalog.rows import read_products
 from millirank.errors import CatalogError
 from millirank.fusion import learned
 from millirank.tokens import Tokenizer
-from millirank_engines import LoadedEngine, open_engine
+from millirank_engines import LoadedEngine, Manifest, open_engine
 from millirank_engines import Task as ModelTask
+from millirank_engines.device import this_cpu
 from millirank_engines.model import ENCODER, RERANKER
 
 from .expect import expect_catalogue
@@ -87,10 +88,30 @@ def engine(path: Path, source: str | None, default: str, task: ModelTask, consol
     """
     if source is not None or not path.exists():
         from millirank_engines.build.compile import build_engine
+        from millirank_engines.build.quantize.shipped import shipped_int8
 
-        with console.status(f"building the {task} engine of {escape(source or default)}") as status:
-            build_engine(source or default, path, task=task, progress=lambda line: status.update(escape(line)))
+        model = source or default
+        with console.status(f"building the {task} engine of {escape(model)}") as status:
+            int8 = shipped_int8(model, this_cpu())
+            built = build_engine(
+                model,
+                path,
+                task=task,
+                precision="auto" if int8 else None,
+                int8=int8,
+                progress=lambda line: status.update(escape(line)),
+            )
+        if int8:
+            _tell_choice(built.manifest, console)
     return open_engine(path)
+
+
+def _tell_choice(manifest: Manifest, console: Console) -> None:
+    """Which precision the clock chose on this machine."""
+    chosen = {one: sum(c.precision == one for c in manifest.choices) for one in manifest.parts}
+    why = "; ".join(f"{one} in {count} of {len(manifest.choices)} profiles" for one, count in chosen.items())
+    left_out = manifest.quantization.get("left_out")
+    console.print(f"{manifest.name}: {f'INT8 is left out, {left_out}' if left_out else why}", soft_wrap=True)
 
 
 def bar(console: Console) -> Progress:

@@ -18,6 +18,7 @@ from millirank_engines.build.quantize.gate import allowances
 from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.sensitivity import Deviations, spared
+from millirank_engines.build.quantize.shipped import scales_beside
 
 from .accuracy import Accuracy
 from .calibration import Texts
@@ -67,20 +68,20 @@ def int8_wished(
     """
     if precision in {INT8, AUTO}:
         with ExitStack() as opened:
-            yield int8_of(model, task, backend, wish, work, say, opened)
+            yield int8_of(model, task, weight_bits(backend.device), wish, work, say, opened)
         return
     if words := wish.arguments():
         raise ConfigError(f"{words[0]} is for --precision int8 or auto: leave it out, or ask for one of them")
     yield None
 
 
-def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, say: Progress, opened: ExitStack) -> Int8:
+def int8_of(model: str, task: Task, bits: int, wish: Wish, work: Path, say: Progress, opened: ExitStack) -> Int8:
     """Scales and the gate for a build; without an index to ask, the figures that came with the scales are taken.
 
     Args:
         model: its source.
         task: what it does.
-        backend: that is built for: weights have 7 bits where it is a processor without VNNI.
+        bits: of the weights: 7 for a processor without VNNI.
         wish: the options.
         work: a folder for what is found on the way; a run that was stopped goes on there.
         say: told what happens.
@@ -91,7 +92,7 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         EngineError: if the model or its data do not fit.
     """
     allowed = allowances(wish.allow_loss)
-    source = wish.calibration
+    source = wish.calibration or (None if wish.gate else _shipped(model))
     if source is None:
         raise ConfigError(
             "INT8 needs ranges: name sampled traffic, an index, random, or the scales.safetensors of another artifact "
@@ -100,11 +101,10 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
     if source.endswith(FILE):
         _refuse_unheard(wish)
         scales = Scales.read(Path(source))
-        bits = weight_bits(backend.device)
         if scales.weight_bits > bits and wish.gate is None:
             raise ConfigError(
-                f"{source} was gated with weights of {scales.weight_bits} bits, {backend.device.name} needs {bits}, "
-                "which answer differently: name an index to ask with --gate"
+                f"{source} was gated with weights of {scales.weight_bits} bits, what is built for needs {bits}, which "
+                "answer differently: name an index to ask with --gate"
             )
         scales = replace(scales, weight_bits=min(scales.weight_bits, bits))
         made = Int8(scales, allowed=allowed, arguments=wish.arguments())
@@ -119,7 +119,7 @@ def int8_of(model: str, task: Task, backend: Backend, wish: Wish, work: Path, sa
         used, held = texts.halves()
         say(f"calibrating on {used}")
         calibrator = Calibrator(model, task=task, data=used, work=work, progress=say)
-        recipe = Recipe(wish.method, wish.alpha, weight_bits=weight_bits(backend.device))  # type: ignore[arg-type]  # it refuses others
+        recipe = Recipe(wish.method, wish.alpha, weight_bits=bits)  # type: ignore[arg-type]  # it refuses others
         measure = Deviations(model, task=task, held=held, work=calibrator.work)
         scales = spared(calibrator.scales(recipe), measure, say)
         made = Int8(scales, allowed=allowed, arguments=wish.arguments())
@@ -158,6 +158,11 @@ def _refuse_unheard(wish: Wish) -> None:
                 f"{given[0]} is for a gate, and these scales bring their figures: leave it out, or name an index with "
                 "--gate"
             )
+
+
+def _shipped(model: str) -> str | None:
+    path = scales_beside(model)
+    return str(path) if path else None
 
 
 def _tokenizer(model: str, task: Task, work: Path, say: Progress) -> Tokenizer:

@@ -22,6 +22,7 @@ class Recipe:
 
     method: ranges.Method = "max"
     alpha: float | None = None  # of SmoothQuant: None lets each layer choose, 0 is none
+    shift: bool = True  # whether a layer may move its channels to the middle of their ranges
     percentile: float = ranges.PERCENTILE  # of magnitudes; for the method of that name
     weight_bits: int = WEIGHT_BITS
 
@@ -79,20 +80,23 @@ class Calibrator:
         Raises:
             BackendUnavailable: if onnxruntime is not installed.
         """
-        vectors, chosen = smoothed(self._inputs, self._weights, recipe.alpha, recipe.weight_bits)
-        name = hashlib.sha256(b"".join(group.encode() + v.tobytes() for group, v in sorted(vectors.items())))
+        smooth = smoothed(self._inputs, self._weights, recipe.alpha, recipe.weight_bits, shift=recipe.shift)
+        even = Scales(smoothing=smooth.vectors, shift=smooth.shifts)
+        both = (*sorted(even.smoothing.items()), *sorted(even.shift.items()))
+        name = hashlib.sha256(b"".join(group.encode() + v.tobytes() for group, v in both))
         folder = self.work / name.hexdigest()[:16]
-        even = Scales(smoothing=vectors)
         onnx = self._onnx
-        if vectors:
+        if both:
             onnx = self._export(folder / "float", even).folder / "model.onnx"
         found = ranges.histograms(onnx, self.data, folder, self._say)
         cuts = {group: ranges.amax(one, recipe.method, recipe.percentile) for group, one in found.items()}
         about = {
             "model": self.spec.hash,
             "name": self.spec.name,
+            "inputs": self.float.inputs,
             "recipe": asdict(recipe),
-            "alpha": chosen,
+            "alpha": smooth.alphas,
+            "shifted": sorted(smooth.shifts),
             "data": {"origin": self.data.origin, "sequences": self.data.rows, "sha256": self.data.digest},
         }
         return replace(even, amax=cuts, weight_bits=recipe.weight_bits, about=about)

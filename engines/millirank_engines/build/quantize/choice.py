@@ -23,7 +23,7 @@ def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choi
         other: int8.
         together: whether all profiles share one precision, as a reranker's must: a request's pairs are cut into several
             calls, and scores of two precisions are no one order. It is other if that is faster by MARGIN in the
-            geometric mean and in no profile slower by MARGIN.
+            geometric mean and slower in no profile.
 
     Raises:
         EngineError: if there are no times.
@@ -33,7 +33,7 @@ def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choi
     ratios = {profile: both[base] / both[other] for profile, both in times.items()}
     if together:
         mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
-        one = other if mean >= MARGIN and min(ratios.values()) >= 1 / MARGIN else base
+        one = other if mean >= MARGIN and min(ratios.values()) >= 1 else base
         return tuple(Choice(profile, one, dict(both)) for profile, both in sorted(times.items()))
     return tuple(
         Choice(profile, other if ratios[profile] >= MARGIN else base, dict(both))

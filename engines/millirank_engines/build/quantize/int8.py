@@ -31,24 +31,30 @@ class Int8:
 
     def key(self) -> dict[str, Any]:
         """What a build depends on, as plain data."""
-        vectors = {g: digest({"x": np.asarray(v).tolist()}) for g, v in sorted(self.scales.smoothing.items())}
+
+        def digests(vectors: Mapping[str, Any]) -> dict[str, str]:
+            return {group: digest({"x": np.asarray(v).tolist()}) for group, v in sorted(vectors.items())}
+
         return {
             "amax": dict(sorted(self.scales.amax.items())),
-            "smoothing": vectors,
+            "smoothing": digests(self.scales.smoothing),
+            "shift": digests(self.scales.shift),
             "weight_bits": self.scales.weight_bits,
             "allowed": dict(self.allowed),
             "limits": dict(LIMITS),
             "gate": dict(self.asked) if self.judge else self.scales.about.get("gate"),
         }
 
-    def refuse_other(self, model: ModelSpec) -> None:
+    def refuse_other(self, model: ModelSpec, inputs: Mapping[str, str]) -> None:
         """Refuses scales that were made for other weights.
+
+        A model's hash may change with the version of the tokenizer's library; its files do not.
 
         Raises:
             EngineError: with both models.
         """
         made = self.scales.about.get("model", "")
-        if made != model.hash:
+        if made != model.hash and self.scales.about.get("inputs") != dict(inputs):
             raise EngineError(
                 f"these scales are of {self.scales.about.get('name', 'an unknown model')} ({made[:12]}), not of "
                 f"{model.name} ({model.hash[:12]}): calibrate this model with --calibration"

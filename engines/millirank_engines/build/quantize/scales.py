@@ -1,6 +1,6 @@
 """What makes an INT8 graph of a float one: a range for the input of every linear layer, and how ranges are evened out.
 
-Nothing here is secret or large: 25 numbers and, with smoothing, a vector a layer. It is kept as safetensors.
+Nothing here is secret or large: 25 numbers and, with smoothing and shifts, two vectors a layer; safetensors hold it.
 """
 
 import json
@@ -16,7 +16,7 @@ from millirank_engines.base import EngineError
 
 WEIGHT_BITS = 8
 FILE = "scales.safetensors"  # in an artifact
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def group_of(name: str) -> str:
@@ -37,6 +37,7 @@ class Scales:
     smoothing: Mapping[str, NDArray[np.float32]] = field(
         default_factory=dict
     )  # (inputs,), what channels are divided by
+    shift: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # (inputs,), subtracted before that
     weight_bits: int = WEIGHT_BITS  # 7 keeps pairs of products within the 16 bits that processors without VNNI add in
     about: Mapping[str, Any] = field(default_factory=dict)  # plain data: model, recipe, sensitivity, gate
 
@@ -53,7 +54,8 @@ class Scales:
         from safetensors.numpy import save
 
         tensors: dict[str, NDArray[Any]] = {f"amax/{g}": np.array(a, np.float32) for g, a in self.amax.items()}
-        tensors |= {f"smoothing/{g}": np.asarray(s, np.float32) for g, s in self.smoothing.items()}
+        for kind, vectors in (("smoothing", self.smoothing), ("shift", self.shift)):
+            tensors |= {f"{kind}/{g}": np.asarray(v, np.float32) for g, v in vectors.items()}
         about = json.dumps(dict(self.about), sort_keys=True, ensure_ascii=False)
         metadata = {"scales": json.dumps({"format": _FORMAT, "weight_bits": self.weight_bits, "about": about})}
         path.write_bytes(save(dict(sorted(tensors.items())), metadata))
@@ -73,11 +75,12 @@ class Scales:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             if data["format"] != _FORMAT:
                 raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")  # noqa: TRY301
-            parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("amax", "smoothing")}
+            parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("amax", "smoothing", "shift")}
             for name, value in tensors.items():
                 kind, _, group = name.partition("/")
                 parts[kind][group] = float(value) if kind == "amax" else value
-            return cls(parts["amax"], parts["smoothing"], int(data["weight_bits"]), json.loads(data["about"]))
+            about = json.loads(data["about"])
+            return cls(**parts, weight_bits=int(data["weight_bits"]), about=about)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise EngineError(
                 f"{path} holds no scales ({error}): name the {FILE} of an INT8 artifact, or what to calibrate on, with "

@@ -1,0 +1,193 @@
+"""The measurement of INT8 on a GPU, on the fakes: every line of it but TensorRT's own and PyTorch's."""
+
+import importlib
+import itertools
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from gpu_kit import GPU, install
+from models import Tiny, calm, write_model
+from onnx import numpy_helper
+
+from millirank_engines import FakeEngine, Profile
+from millirank_engines.build import tensorrt
+from millirank_engines.build.export import export_model
+from millirank_engines.build.parser import NetworkRefused, Problem
+from millirank_engines.build.plan import Options, plan_from_onnx
+from millirank_engines.build.profiles import Profiles, profiles_around
+from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
+from millirank_engines.build.quantize.data import random_sequences, sequences_data
+from millirank_engines.build.quantize.scales import Scales
+from millirank_engines.fakecuda import FakeCuda
+from millirank_engines.faketrt import fake_plan
+from millirank_engines.files import project_file
+from millirank_engines.trtplan import Range
+
+pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
+BASELINE = """[[baseline]]
+name = "fake"
+backend = "tensorrt"
+tensorrt = "*"
+cuda = "*"
+driver = "*"
+gpu = "*"
+mig = "*"
+"""
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    return importlib.import_module("h100_int8")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(calm(write_model(tmp_path_factory.mktemp("source") / "shop-encoder", Tiny())))
+
+
+@pytest.fixture(scope="module")
+def scales(source: str, tmp_path_factory: pytest.TempPathFactory) -> Scales:
+    work = tmp_path_factory.mktemp("scales")
+    spec = export_model(source, work, task="embed").spec
+    data = sequences_data(random_sequences(48, spec, 14), spec, "random tokens")
+    return Calibrator(source, task="embed", data=data, work=work).scales(Recipe())
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A machine with a GPU whose plans are fakes that compute the graph that they were made of; what was built."""
+    install(FakeCuda(), monkeypatch.setattr, monkeypatch.setitem)
+    declared = tmp_path / "baseline.toml"
+    declared.write_text(BASELINE, encoding="utf-8")
+    kept = itertools.count()
+    built: list[str] = []
+
+    def plan(model: Path, profiles: Profiles, **_: Any) -> bytes:
+        graph = onnx.load(model).graph
+        if any(tensor.data_type == onnx.TensorProto.FLOAT8E4M3FN for tensor in graph.initializer):
+            raise NetworkRefused(model, [Problem(3, "x/q", "QuantizeLinear", "UNSUPPORTED_NODE", "no FP8 here")])
+        copied = Path(shutil.copyfile(model, tmp_path / f"{next(kept)}.onnx"))
+        built.append("int8" if any(n.op_type == "QuantizeLinear" for n in graph.node) else "float")
+        spans = [Range(*one.shapes()) for one in profiles.optimization]
+        return fake_plan(spans, profiles.buckets, model=copied)
+
+    monkeypatch.setattr(tensorrt, "this_gpu", lambda: GPU)
+    monkeypatch.setattr(tensorrt, "trt_module", lambda _: sys.modules["tensorrt"])
+    monkeypatch.setattr(
+        tensorrt, "project_file", lambda name: declared if name == "baseline.toml" else project_file(name)
+    )
+    monkeypatch.setattr(tensorrt, "plan_from_onnx", plan)
+    return built
+
+
+def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
+    script: ModuleType, source: str, scales: Scales, gpu: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tiny = script.Subject("tiny", source, "embed", ("1x8", "2x16"), ("2x16",), ("2x16",))
+    monkeypatch.setattr(script, "SUBJECTS", (tiny,))
+    peer = FakeEngine(32, profiles=[Profile(1, 8), Profile(2, 16)])
+    monkeypatch.setattr(importlib.import_module("gpu_int8"), "peer_engine", lambda *_: peer)
+    (tmp_path / "scales").mkdir()
+    scales.write(tmp_path / "scales" / "tiny.safetensors")
+    command = ["h100_int8.py", "--work", str(tmp_path / "work"), "--scales", str(tmp_path / "scales")]
+    command += ["--rounds", "3", "--out", str(tmp_path), "--alone"]
+    monkeypatch.setattr(sys, "argv", command)
+    script.main()
+    script.page(script.argparse.Namespace(work=tmp_path / "work", out=tmp_path, name="h100-int8"))
+    assert gpu == ["float", "int8", "float"]
+    kept = json.loads((tmp_path / "h100-int8.json").read_text(encoding="utf-8"))["rows"]
+    rows = {(row["case"], row["metric"]): row["value"] for row in kept}
+    for how in ("auto", "fp16", "int8", "fp32", "torch-eager-fp32"):
+        assert rows[f"tiny/embed/2x16/{how}", "calls"] == 3
+        assert rows[f"tiny/embed/2x16/{how}", "p50"] > 0
+    assert ("tiny/embed/1x8/fp32", "p50") not in rows
+    own, torch = (rows[f"tiny/embed/2x16/{how}", "p50"] for how in ("int8", "torch-eager-fp32"))
+    assert rows["tiny/embed/2x16/int8", "against torch-eager-fp32"] == pytest.approx(torch / own)
+    assert rows["tiny/choice/1x8", "chosen / fp16"] <= 1
+    assert 0.9 < rows["tiny/parity/int8", "cosine_p1"] < rows["tiny/parity/fp32", "cosine_p1"]
+    text = (tmp_path / "h100-int8.md").read_text(encoding="utf-8")
+    assert "TensorRT builds no fp8" in text
+    assert "no FP8 here" in text
+    assert "- BERT-base INT8 at 50x64, times as fast as torch FP32 eager: target 3.8, not measured." in text
+    script.main()
+    assert gpu == ["float", "int8", "float"]  # all of it lay in the work folder
+
+
+def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
+    script: ModuleType, gpu: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench = importlib.import_module("gpu_int8")
+    tiny = Tiny(task="rerank")
+    monkeypatch.setattr(bench, "write_bert_base", lambda folder: calm(write_model(folder, tiny)))
+    subject = script.Subject("bert-base-reranker", "", "rerank", ("4x16", "8x16"), ("4x16",), ())
+    given = script.argparse.Namespace(
+        work=tmp_path / "work", scales=None, parts=["auto", "fp32"], peers=[], rounds=2, level=3, seconds=0.0
+    )
+    given.work.mkdir()
+    made = bench.Bench(subject, given)
+    rows = {(row.case, row.metric): row.value for row in made.rows()}
+    assert rows["bert-base-reranker/rerank/8x16/int8", "against fp16"] > 0
+    assert not any("parity" in case for case, _ in rows)
+    assert made.notes[-1] == "bert-base-reranker: fp32 was left out for want of time."
+    assert "float" in gpu
+
+
+def test_targets_are_reckoned_from_the_rows(script: ModuleType) -> None:
+    row = script.Row
+    rows = [
+        row("bert-base-reranker/rerank/50x64/int8", "against torch-eager-fp32", 4.0, "x"),
+        row("bert-base-reranker/rerank/50x64/int8", "against fp16", 1.1, "x"),
+        row("bert-base-reranker/rerank/512x64/int8", "against fp16", 1.25, "x"),
+        row("bert-base-reranker/rerank/512x64/auto", "against fp16", 1.25, "x"),
+        row("minilm-encoder/choice/1x16", "chosen / fp16", 1.0, "x"),
+        row("minilm-encoder/choice/1x16", "runs in INT8", 0.0, ""),
+    ]
+    said = list(script.reached(rows))
+    assert "target 3.8, measured 4: reached." in said[0]
+    assert "(512x64), times as fast as TensorRT FP16: target 1.3, measured 1.25: NOT reached." in said[1]
+    assert "any profile: reached" in said[2]
+    assert "0 of 1 profiles run in INT8" in said[2]
+    assert "at worst 0.8 of its time" in said[3]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.usefixtures("script")
+def test_fp8_takes_the_place_of_int8(source: str, scales: Scales, tmp_path: Path, precision: Any) -> None:
+    fp8 = importlib.import_module("peers.fp8")
+    made = export_model(source, tmp_path / "int8", task="embed", precision=precision, scales=scales)
+    path = fp8.fp8_from_int8(made.folder / "model.onnx", tmp_path / "fp8" / "model.onnx")
+    onnx.checker.check_model(str(path))
+    before, after = onnx.load(made.folder / "model.onnx").graph, onnx.load(path).graph
+    kinds = [[node.op_type for node in graph.node] for graph in (before, after)]
+    weights = sum(tensor.name.endswith("weight/int8") for tensor in before.initializer)
+    assert kinds[1].count("QuantizeLinear") == kinds[0].count("QuantizeLinear") + weights
+    assert kinds[1].count("DequantizeLinear") == kinds[0].count("DequantizeLinear")
+    values = {tensor.name: tensor for tensor in after.initializer}
+    assert not any(tensor.data_type == onnx.TensorProto.INT8 for tensor in values.values())
+    for node in after.node:
+        if node.op_type == "QuantizeLinear":
+            assert values[node.input[2]].data_type == onnx.TensorProto.FLOAT8E4M3FN
+            assert numpy_helper.to_array(values[node.input[1]]).shape == ()
+    group = "encoder.layer.0.attention.self"
+    scale = next(numpy_helper.to_array(v) for n, v in values.items() if n.endswith(f"{group}/scale/fp8"))
+    assert float(scale) == pytest.approx(scales.amax[group] / 448, rel=1e-3)
+    assert np.isfinite(scale)
+
+
+@pytest.mark.usefixtures("script")
+def test_tensorrt_rtx_builds_a_plan_of_fp8_without_a_gpu(source: str, scales: Scales, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx_libs", reason="pip install 'millirank[tensorrt-rtx-build]'")
+    fp8 = importlib.import_module("peers.fp8")
+    made = export_model(source, tmp_path, task="embed", precision="fp16", form=tensorrt.FORM, scales=scales)
+    path = fp8.fp8_from_int8(made.folder / "model.onnx", tmp_path / "fp8.onnx")
+    narrow = profiles_around([Profile(1, 8), Profile(2, 16)])
+    plan = plan_from_onnx(path, narrow, backend="tensorrt-rtx", options=Options(capabilities=((8, 9),)))
+    assert len(plan) > 1000

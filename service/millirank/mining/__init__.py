@@ -32,7 +32,7 @@ from .words import normal, reserved
 
 __all__ = ["Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
 
-VERSION = 3  # of the mining; raise it when the same inputs give other lists
+VERSION = 4  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # n texts to (n, dim), of unit length
 Tokenize = Callable[[Sequence[str]], Sequence[Ids]]  # n texts to ids without special tokens
@@ -158,7 +158,7 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
     share = np.sqrt([len(s.products) for s in sources])
     counts = np.floor(recipe.queries * share / share.sum()).astype(int)
     queries: list[Pseudo] = []
-    rows, targets, origin = [], [], []
+    rows, parts, origin = [], [], []
     first = 0
     for number, source in enumerate(sources):
         rng = np.random.default_rng([recipe.seed, number])
@@ -176,24 +176,26 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         asked = [query.read for query in mine_now]
         vectors = _encoded(asked, models.query_vectors, f"encode queries for {source.name}", step)
         step(f"mine {source.name}", 0, len(mine_now))
-        found, scores = lists_of(catalogue, mine_now, vectors, recipe, rng)
+        found, scored = lists_of(catalogue, mine_now, vectors, recipe, rng)
         step(f"mine {source.name}", len(mine_now), len(mine_now))
         rows.append(found + first)
-        targets.append(scores)
+        parts.append(scored)
         origin.append(np.full(len(mine_now), number, np.uint8))
         queries += mine_now
         first += len(source.products)
     texts = [text for source in sources for text in source.texts]
-    return Lists(
+    made = Lists(
         queries=models.packed_queries([query.text for query in queries]),
         products=Packed.of(models.tokens(texts), models.template.product_tokens, models.token_dtype),
         query=np.arange(len(queries), dtype=np.int32),
         rows=np.concatenate(rows),
-        targets=np.concatenate(targets),
+        targets=np.zeros((len(queries), recipe.width), np.float32),
+        parts=np.concatenate(parts),
         kind=np.full(len(queries), TEACHER, np.uint8),
         source=np.concatenate(origin),
-        manifest={"pseudo_queries": dict(Counter(query.kind for query in queries))},
+        manifest={"pseudo_queries": dict(Counter(query.kind for query in queries)), "parts": list(recipe.weights)},
     )
+    return made.mixed(recipe.weights)
 
 
 def _encoded(texts: Sequence[str], encode: Encode, what: str, step: Step, block: int = 2048) -> NDArray[np.float32]:

@@ -75,6 +75,17 @@ class Lists:
         mined = (self.kind == TEACHER)[:, None]
         return replace(self, targets=np.where(mined, self.parts.astype(np.float32) @ by_part, self.targets))
 
+    def mined(self) -> "Lists":
+        """Without the judged lists, which stand behind the mined ones, and their queries."""
+        count = int((self.kind == TEACHER).sum())
+        last = int(self.query[:count].max(initial=-1)) + 1
+        ends = self.queries.offsets[: last + 1]
+        return replace(
+            self,
+            queries=Packed(self.queries.ids[: ends[-1]], ends),
+            **{name: getattr(self, name)[:count] for name in ("query", "rows", "targets", "parts", "kind", "source")},
+        )
+
     def save(self, folder: Path) -> None:
         """Writes lists.npz, then manifest.json, which makes the folder valid."""
         folder.mkdir(parents=True, exist_ok=True)

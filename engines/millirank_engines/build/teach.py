@@ -5,6 +5,7 @@ tokenizer, larger ones (MiniLM-L12, BERT-base, BERT-large) among them, or the st
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def taught(
         kept = work / f"teacher-{name}.npy"
         if not kept.exists():
             scores = scored(lists, np.flatnonzero(mined), teacher.folder, device, tell)
-            part = kept.with_suffix(".part.npy")
+            part = kept.with_suffix(f".{os.getpid()}.npy")  # others may train from the same folder
             np.save(part, scores)
             part.replace(kept)
         targets[mined] += teacher.weight * _standard(np.load(kept), there)

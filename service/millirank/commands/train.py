@@ -14,7 +14,7 @@ from rich.console import Console
 from millirank.errors import ConfigError
 from millirank.evaluation import part_of
 from millirank.loadtest.results import published
-from millirank.mining import Recipe
+from millirank.mining import KINDS, Recipe
 from millirank_engines import BackendUnavailable
 
 from .mined import Learned, bar, learned, mine_indexes, part
@@ -63,15 +63,26 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     ] = 0,
     size: Annotated[str | None, typer.Option(help="full or small.  [default: full with a GPU, else small]")] = None,
     queries: Annotated[int | None, typer.Option(min=10, help="Pseudo-queries over all catalogues.")] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help=f"Of pseudo-queries: some of {','.join(KINDS)}.  [default: all]")
+    ] = None,
     each: Annotated[int | None, typer.Option(min=2, help="Candidates from each retriever.")] = None,
+    right: Annotated[int, typer.Option(min=0, help="Candidates that rules call right.")] = Recipe.right,
+    wrong: Annotated[int, typer.Option(min=0, help="Candidates that only look right.")] = Recipe.wrong,
     candidates: Annotated[int | None, typer.Option(min=2, help="Of a list, in one step.")] = None,
     lists: Annotated[int, typer.Option(min=1, help="A step.")] = 16,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Over what was mined.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Over what was mined; 0 learns judgments alone.")] = None,
     layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     teacher: Annotated[
         list[str] | None, typer.Option(help="FOLDER or FOLDER=WEIGHT of a cross-encoder that joins the teacher.")
     ] = None,
+    mix: Annotated[
+        str | None, typer.Option(help="The mined scores in the teacher, such as dense=1,bm25=0.5.  [default: as mined]")
+    ] = None,
+    hidden: Annotated[
+        float, typer.Option(help="How much a student of fewer layers matches the states of those it starts from.")
+    ] = 0.0,
     mined_weight: Annotated[float, typer.Option(help="Of dense, BM25 and rules in the teacher; 0: cross only.")] = 1.0,
     rounds: Annotated[int, typer.Option(min=1, help="The student of a round joins the teacher of the next.")] = 1,
     fields: Annotated[
@@ -99,7 +110,14 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
         raise ConfigError("--folds takes 2 or more, needs --index, and leaves --leave-out to itself")
     console = Console()
     wanted = _size(size, device, mine_only=mine_only)
-    recipe = Recipe(queries=queries or wanted.queries, each=each or wanted.each, seed=seed)
+    recipe = Recipe(
+        queries=queries or wanted.queries,
+        kinds=_kinds(kinds),
+        each=each or wanted.each,
+        right=right,
+        wrong=wrong,
+        seed=seed,
+    )
     limits = _limits(product_tokens)
     if not mine_only and not 0 < served_tokens <= max(limits):
         raise ConfigError(
@@ -108,16 +126,20 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
         )
     template = {"product_tokens": max(limits)} | ({"fields": tuple(fields.split(","))} if fields else {})
     told = _allowed(learned(hold_out or (), judgments, clicks), judgments_fold, leave_out)
+    like = None
     for one, at, to in _runs(told, folds, folder, out):
         if index:
-            mine_indexes(index, at, recipe, one, init, template, console)
+            mine_indexes(index, at, recipe, one, init, template, console, like)
+            like = at
         if to is not None and not mine_only:
             from millirank_engines.build.train import Settings
 
             settings = Settings(
                 layers=wanted.layers if layers is None else layers,
+                mix=_mix(mix),
                 mined_weight=mined_weight,
-                epochs=epochs or wanted.epochs,
+                hidden=hidden,
+                epochs=wanted.epochs if epochs is None else epochs,
                 lr=lr,
                 lists=lists,
                 candidates=candidates or wanted.candidates,
@@ -157,6 +179,23 @@ def _limits(text: str) -> tuple[int, ...]:
     return tuple(map(int, limits))
 
 
+def _kinds(text: str | None) -> tuple[str, ...]:
+    """Kinds of pseudo-queries between commas."""
+    kinds = tuple(text.split(",")) if text else Recipe.kinds
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ConfigError(f"--kinds {', '.join(unknown)} is none: choose some of {', '.join(KINDS)}")
+    return kinds
+
+
+def _mix(text: str | None) -> tuple[tuple[str, float], ...]:
+    """Names and weights between commas."""
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    try:
+        return tuple((name, float(weight)) for name, _, weight in pairs)
+    except ValueError as error:
+        raise ConfigError(f"--mix {text} has no weight behind each =: write dense=1,bm25=0.5,rule=1.5") from error
+
+
 def _tell_folds(told: Learned, folds: int, out: Path, console: Console) -> None:
     out.mkdir(parents=True, exist_ok=True)  # mining alone does not make it
     with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
@@ -179,7 +218,7 @@ def _runs(told: Learned, folds: int, work: Path, out: Path | None) -> list[tuple
     if not folds:
         return [(told, work, out)]
     names = [f"fold{number}" for number in range(folds)]
-    return [(told.leaving(i, folds), work / name, out and out / name) for i, name in enumerate(names)]
+    return [(told.fold(i, folds), work / name, out and out / name) for i, name in enumerate(names)]
 
 
 def _teachers(named: Sequence[str]) -> "list[CrossTeacher]":

@@ -30,7 +30,7 @@ from .rules import Negatives
 from .teacher import Recipe, Searchable, lists_of
 from .words import normal, reserved
 
-__all__ = ["Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
+__all__ = ["KINDS", "Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
 
 VERSION = 4  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]
@@ -94,6 +94,7 @@ def mine(
     recipe: Recipe | None = None,
     hold_out: Sequence[str] = (),
     judgments: Judgments | None = None,
+    like: Path | None = None,
     step: Step = lambda what, done, of: None,  # noqa: ARG005
 ) -> tuple[Lists, bool]:
     """Mines lists into a folder, unless it holds already those of the same inputs.
@@ -104,7 +105,8 @@ def mine(
         folder: where lists.npz and manifest.json go.
         recipe: how; the default is that of the shipped reranker.
         hold_out: queries that are never mined.
-        judgments: ratings to learn from besides, of queries that are not held out.
+        judgments: ratings to learn from besides.
+        like: a folder whose mined lists are taken where their inputs were the same, whatever judgments it has.
         step: is told of the progress.
 
     Returns:
@@ -123,13 +125,16 @@ def mine(
     facts = _facts(sources, models, recipe, hold_out, judgments or {})
     if (read_manifest(folder) or {}).get("key") == facts["key"]:
         return Lists.open(folder), False
-    lists = _mined(sources, models, recipe, hold_out, step)
+    if like is not None and (read_manifest(like) or {}).get("mined_key") == facts["mined_key"]:
+        lists = Lists.open(like).mined()
+    else:
+        lists = _mined(sources, models, recipe, hold_out, step)
     if judgments:
         lists = with_judgments(lists, [s.ids for s in sources], judgments, models.packed_queries)
     split = np.bincount(lists.source[lists.kind == TEACHER], minlength=len(sources))
     for catalogue, count in zip(facts["catalogues"], split.tolist(), strict=True):
         catalogue["pseudo_queries"] = count
-    lists = replace(lists, manifest={**facts, **lists.manifest})
+    lists = replace(lists, manifest={**lists.manifest, **facts})
     lists.save(folder)
     return lists, True
 
@@ -145,13 +150,19 @@ def _facts(
         "special": dict(models.special),
         "template": asdict(models.template),
         "recipe": asdict(recipe),
-        "kinds": dict(KINDS),
+        "kinds": {kind: KINDS[kind] for kind in recipe.kinds},
         "held_out": sorted({normal(q) for q in hold_out}),
+    }
+    judged = {
         "judged_queries": sorted(judgments),
         "judgments": sum(map(len, judgments.values())),
         "judgments_sha256": hashlib.sha256(json.dumps(judgments, sort_keys=True).encode()).hexdigest(),
     }
-    return {"key": hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(), **inputs}
+    return {"key": _hashed({**inputs, **judged}), "mined_key": _hashed(inputs), **inputs, **judged}
+
+
+def _hashed(inputs: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: Sequence[str], step: Step) -> Lists:
@@ -160,10 +171,11 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
     queries: list[Pseudo] = []
     rows, parts, origin = [], [], []
     first = 0
+    kinds = {kind: KINDS[kind] for kind in recipe.kinds}
     for number, source in enumerate(sources):
         rng = np.random.default_rng([recipe.seed, number])
         facts = facts_of(source.products)
-        mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out), rng)
+        mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out, kinds=kinds), rng)
         if not mine_now:
             raise CatalogError(f"no words are shared by several titles of {source.name}: train on a larger catalogue")
         catalogue = Searchable(

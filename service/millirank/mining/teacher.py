@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lexical import Bm25
-from .queries import Pseudo
+from .queries import KINDS, Pseudo
 from .rules import Negatives, grades
 
 EQUAL = 1e-6  # a smaller spread of scores is none
@@ -28,6 +28,7 @@ class Recipe:
     """How lists are mined."""
 
     queries: int = 9_000  # over all catalogues
+    kinds: tuple[str, ...] = tuple(KINDS)  # of pseudo-queries, in the proportions of KINDS
     each: int = 16  # candidates from BM25, from dense retrieval and at random
     pool: int = 50  # half of each are the best, half are drawn from the best of so many
     right: int = 4  # candidates at most that a rule calls right
@@ -135,6 +136,7 @@ def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def z(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard scores; all 0 where all are equal."""
-    spread = scores.std()
-    return (scores - scores.mean()) / spread if spread > EQUAL else np.zeros_like(scores)
+    """Standard scores; 0 where there is none (NaN), and everywhere where all are equal."""
+    known = scores[~np.isnan(scores)]
+    spread = known.std() if len(known) else 0.0
+    return np.nan_to_num((scores - known.mean()) / spread) if spread > EQUAL else np.zeros_like(scores)

@@ -24,14 +24,14 @@ NOTES = (
     "Each model reranks the same heads of the fused order (50 candidates of people's queries, 20 of rule-made ones),",
     "scored on the GPU where it was trained, and blended with the prior as the service does. `judged` leaves products",
     "without a judgment out. `difference` is to the first model (or to the order that is named), paired, with its 95 %",
-    "interval by bootstrap over queries and p of Fisher's randomization test. Judged queries of Chorus stand in halves:",
+    "interval by bootstrap over queries and p of Fisher's randomization test. People's queries stand in halves, too:",
     "recipes were chosen on `development`, on the demo's and on rule-made queries; `other` had no say.",
 )
 Stored = Mapping[str, NDArray[np.float32]]
 
 
 def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
-    """Places of the heads by set: people's queries whole and, of Chorus, in halves; rule-made ones whole and in parts."""
+    """Places of the heads by set: people's queries whole and in halves (not the demo's), rule-made ones by segment."""
     found: dict[str, list[int]] = {}
     for place, head in enumerate(heads):
         names = [f"{name} {head.set}"]

@@ -139,7 +139,9 @@ def main() -> None:
     maker.add_argument("--judgments", type=Path, help="people's: query, docid, rating")
     maker.add_argument("--depth", type=int, default=50, help="of judged queries")
     maker.add_argument("--rule-depth", type=int, default=20)
-    maker.add_argument("--count", type=int, default=2000, help="rule-made queries of a segment, a fifth is kept; 0: none")
+    maker.add_argument(
+        "--count", type=int, default=2000, help="rule-made queries of a segment, a fifth is kept; 0: none"
+    )
     maker.add_argument("--fields", help="of a product, between commas")
     maker.add_argument("--out", type=Path, required=True)
     scorer = commands.add_parser("score")
@@ -161,7 +163,7 @@ def main() -> None:
     asked = [stage.judged(given.judgments, given.depth)] if given.judgments else []
     asked += [stage.ruled(given.count, given.rule_depth)] if given.count else []
     made = make(stage, asked, given.out, given.fields.split(",") if given.fields else None)
-    print(f"{made:,} queries in {given.out}")  # noqa: T201
+    print(f"{made:,} queries in {given.out}")
 
 
 if __name__ == "__main__":

@@ -250,9 +250,7 @@ def test_folds_take_over_what_was_mined_without_judgments(tmp_path: Path) -> Non
     idle = replace(MODELS, query_vectors=refuse, product_vectors=refuse)
     for like in ("mined", "anew"):
         where = tmp_path / f"like-{like}"
-        taken, new = mine(
-            [source()], idle, where, recipe=RECIPE, hold_out=held, judgments=grades, like=tmp_path / like
-        )
+        taken, new = mine([source()], idle, where, recipe=RECIPE, hold_out=held, judgments=grades, like=tmp_path / like)
         assert new
         for name in ("query", "rows", "targets", "parts", "kind", "source"):
             np.testing.assert_array_equal(getattr(taken, name), getattr(anew, name))

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from train_kit import SETTINGS, needs_torch, write_lists
 
-from millirank.commands.train import _rounds
+from millirank.commands.trained import train_rounds
 from millirank_engines import open_engine
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.build import train
@@ -156,7 +156,7 @@ def test_the_student_of_a_round_teaches_the_next(work: Path, teacher: Path, tmp_
     (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
     console = Console(file=StringIO())
     for _ in range(2):  # the second time finds all done
-        _rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
+        train_rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert [t["name"] for t in record["teachers"]] == ["round1"]
     assert record["layers"] == 2
@@ -202,7 +202,7 @@ def test_a_student_comes_nearer_to_the_states_that_it_matches(work: Path, teache
         trainer.run(tmp_path / f"{hidden}.pt", "key", 1000, lambda _: None)
         measured = replace(settings, hidden=1.0)
         trainer.settings = measured
-        _, distance = trainer._scores(trainer.mined[:8], lists.rows[trainer.mined[:8]], 6, train=True)  # noqa: SLF001
+        _, distance = trainer._scores(trainer.mined[:8], lists.rows[trainer.mined[:8]], 6, train=True)
         apart[hidden] = float(distance.detach())
     assert apart[5.0] < 0.8 * apart[0.0]
     with pytest.raises(EngineError, match="fewer --layers"):
@@ -220,9 +220,7 @@ def test_the_mixture_is_chosen_when_training(work: Path, teacher: Path, tmp_path
 
 
 @needs_torch
-def test_judgments_alone_are_learned_without_an_epoch_of_mined_lists(
-    work: Path, teacher: Path, tmp_path: Path
-) -> None:
+def test_judgments_alone_are_learned_without_an_epoch_of_mined_lists(work: Path, teacher: Path, tmp_path: Path) -> None:
     ticks: list[train.Tick] = []
     settings = replace(SETTINGS, epochs=0, judged_epochs=6, judged_lr=3e-3, judged_repeats=2, dropout=False)
     distil(work, teacher, tmp_path / "out", settings, device="cpu", tell=ticks.append)
@@ -243,13 +241,13 @@ def test_what_is_there_is_learned_before_what_is_not(work: Path, teacher: Path) 
     lists = Lists.open(work)
     trainer = Trainer(lists, teacher, replace(SETTINGS, candidates=5), "cpu")
     seen: list[int] = []
-    scores = trainer._scores  # noqa: SLF001
+    scores = trainer._scores
 
     def counted(chosen: object, rows: np.ndarray, limit: int, *, train: bool) -> object:
         seen.append(int((rows >= 0).sum()))
         return scores(chosen, rows, limit, train=train)  # type: ignore[arg-type]
 
-    trainer._scores = counted  # type: ignore[method-assign, assignment]  # noqa: SLF001
+    trainer._scores = counted  # type: ignore[method-assign, assignment]
     optimizer = torch_sgd(trainer)
-    trainer._learn(trainer.judged, 0, optimizer, list(trainer.weights.values()))  # noqa: SLF001
+    trainer._learn(trainer.judged, 0, optimizer, list(trainer.weights.values()))
     assert seen == [5 * len(trainer.judged)]  # each judged list has five products and three empty places

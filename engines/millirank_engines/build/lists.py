@@ -61,7 +61,7 @@ class Lists:
     manifest: Mapping[str, Any]  # key, template, catalogues, recipe: see millirank.mining
 
     def mixed(self, weights: Mapping[str, float]) -> "Lists":
-        """With mined targets of sum of weight * part, 0 for the parts that are not named; judged lists stay as they are.
+        """With mined targets of sum of weight * part, 0 for parts that are not named; judged lists stay as they are.
 
         Raises:
             EngineError: if a part is unknown, or nothing teaches.

@@ -107,7 +107,14 @@ def mine_indexes(
                 progress.update(tasks[what], completed=done)
 
             lists, new = mine(
-                sources, models, work, recipe=recipe, hold_out=told.held_out, judgments=told.grades, like=like, step=step
+                sources,
+                models,
+                work,
+                recipe=recipe,
+                hold_out=told.held_out,
+                judgments=told.grades,
+                like=like,
+                step=step,
             )
     finally:
         loaded.engine.close()

@@ -19,7 +19,7 @@ def heads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     prior = [1.02, 0.02, 0.02, 0.02, 0.005]
     ids = ["exact", "a", "b", "c", "tail"]
     grades = {"c": 3, "a": 0}
-    return [Head("judged", query, "", ids, prior, ["a", "c"], 1, 3, grades) for query in ("kettle", "lamp", "desk")]
+    return [Head("judged", query, "", ids, prior, ["a", "c"], 1, 3, grades) for query in ("kettle", "lamp", "desk", "chair", "cable", "mouse")]
 
 
 def test_a_head_is_ranked_between_what_is_exact_and_the_rest(heads: list[Any]) -> None:
@@ -31,7 +31,7 @@ def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> N
     from ablation import orders_of, rows_of
     from heads import scored
 
-    up, down = np.array([[0, 0, 9]] * 3, np.float32), np.array([[9, 0, -9]] * 3, np.float32)
+    up, down = np.array([[0, 0, 9]] * 6, np.float32), np.array([[9, 0, -9]] * 6, np.float32)
     stored = {"cv0@shop": up, "cv1@shop": down, "base@shop": down}
     orders = orders_of("cv", "shop", heads, stored, 2)
     assert orders is not None
@@ -39,7 +39,7 @@ def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> N
     assert firsts == ["c" if part_of(head.query, 2) == 0 else "a" for head in heads]
     assert len(set(firsts)) == 2
     assert orders_of("cv", "other", heads, stored, 2) is None
-    assert orders_of("bm25", "shop", heads, {}, 0) == [["a", "c"]] * 3
+    assert orders_of("bm25", "shop", heads, {}, 0) == [["a", "c"]] * 6
     base = orders_of("base", "shop", heads, stored, 0)
     assert base is not None
     rows = list(rows_of("shop", {"base": scored(heads, base), "cv": scored(heads, orders)}, ["base"]))

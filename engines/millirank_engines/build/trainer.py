@@ -155,9 +155,8 @@ class Trainer:
         torch.manual_seed(int(rng.integers(1 << 62)))
         rows, targets = self.lists.rows[lists], self.lists.targets[lists]
         if s.candidates < rows.shape[1]:
-            keep = np.argsort(rng.random(rows.shape) + (rows < 0), axis=1)[
-                :, : s.candidates
-            ]  # what is there comes first
+            drawn = rng.random(rows.shape) + (rows < 0)  # what is there comes first
+            keep = np.argsort(drawn, axis=1)[:, : s.candidates]
             rows, targets = np.take_along_axis(rows, keep, 1), np.take_along_axis(targets, keep, 1)
         scores, apart = self._scores(lists, rows, int(rng.choice(s.product_tokens)), train=True)
         loss = self._kl(scores, rows, targets).mean() + s.hidden * apart

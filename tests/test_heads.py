@@ -19,7 +19,8 @@ def heads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     prior = [1.02, 0.02, 0.02, 0.02, 0.005]
     ids = ["exact", "a", "b", "c", "tail"]
     grades = {"c": 3, "a": 0}
-    return [Head("judged", query, "", ids, prior, ["a", "c"], 1, 3, grades) for query in ("kettle", "lamp", "desk", "chair", "cable", "mouse")]
+    queries = ("kettle", "lamp", "desk", "chair", "cable", "mouse")
+    return [Head("judged", query, "", ids, prior, ["a", "c"], 1, 3, grades) for query in queries]
 
 
 def test_a_head_is_ranked_between_what_is_exact_and_the_rest(heads: list[Any]) -> None:

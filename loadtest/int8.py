@@ -194,7 +194,7 @@ def traffic_of(index: Path, work: Path) -> Path:
             lines = []
             for name in TRAFFIC:
                 for query in made[name].judgments:
-                    found = retriever.lexical(query, FOUND)
+                    found = retriever.lexical(query, FOUND).rows
                     lines.append(line_of(Asked(query, len(found), None, tuple(snapshot.ids(found))), 1.0))
         finally:
             snapshot.close()

@@ -164,6 +164,17 @@ def test_smoothing_alone_changes_nothing(
         assert not nodes(tmp_path, "QuantizeLinear")
 
 
+def test_the_bias_makes_up_for_the_mean_of_what_rounding_takes(
+    source: str, scales: Scales, exported: Export, data: CalibrationData, tmp_path: Path
+) -> None:
+    coarse, reference = replace(scales, weight_bits=4), embeddings(exported.folder, data)
+    errors = []
+    for one in (coarse, replace(coarse, mean={})):
+        made = export_model(source, tmp_path, task="embed", form=Form(rounded_weights=True), scales=one)
+        errors.append(float(np.square(embeddings(made.folder, data) - reference).mean()))
+    assert errors[0] < 0.8 * errors[1]
+
+
 def test_rounded_weights_say_what_int8_says_in_exact_arithmetic(
     source: str, scales: Scales, data: CalibrationData, tmp_path: Path
 ) -> None:
@@ -207,6 +218,7 @@ def test_scales_are_read_as_they_were_written(scales: Scales, tmp_path: Path) ->
     assert again.amax == pytest.approx(scales.amax)
     assert all(np.array_equal(again.smoothing[g], v) for g, v in scales.smoothing.items())
     assert all(np.array_equal(again.shift[g], v) for g, v in scales.shift.items())
+    assert all(np.array_equal(again.mean[g], v) for g, v in scales.mean.items())
     assert again.about == scales.about
     first = path.read_bytes()
     again.write(path)
@@ -341,7 +353,8 @@ def test_recipes_refuse_what_cannot_be() -> None:
 
 
 def seen(rows: dict[str, np.ndarray]) -> Inputs:
-    return Inputs({n: x.min(axis=0) for n, x in rows.items()}, {n: x.max(axis=0) for n, x in rows.items()}, rows)
+    lows, highs, means = ({n: np.asarray(f(x, axis=0)) for n, x in rows.items()} for f in (np.min, np.max, np.mean))
+    return Inputs(lows, highs, means, rows)
 
 
 def test_a_layer_with_one_wide_channel_is_smoothed_and_an_even_one_is_not() -> None:
@@ -386,7 +399,7 @@ def test_the_worst_layers_are_spared_until_the_rest_is_good(scales: Scales) -> N
     bad = {"encoder.layer.0.output.dense": 0.02, "encoder.layer.1.output.dense": 0.01}
 
     def measure(some: Scales) -> Deviation:
-        error = 0.005 + sum(loss for group, loss in bad.items() if group in some.amax)
+        error = 0.001 + sum(loss for group, loss in bad.items() if group in some.amax)
         return Deviation(error, 1 - error, 1 - error / 2)
 
     made = spared(scales, measure, lambda _: None)
@@ -395,7 +408,7 @@ def test_the_worst_layers_are_spared_until_the_rest_is_good(scales: Scales) -> N
     table = made.about["sensitivity"]
     assert [row["layer"] for row in table] == list(scales.amax)
     assert {row["layer"] for row in table if row["float"]} == bad.keys()
-    assert made.about["deviation"]["cosine_p1"] == 0.995
+    assert made.about["deviation"]["cosine_p1"] == 0.999
     with pytest.raises(EngineError, match="every layer suffers from INT8"):
         spared(scales, lambda _: Deviation(1, 0, 0), lambda _: None)
 

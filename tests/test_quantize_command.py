@@ -28,10 +28,11 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.quantize import gate
 from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.data import random_sequences, sequences_data
-from millirank_engines.build.quantize.gate import GateFailed
+from millirank_engines.build.quantize.gate import GateFailed, held_to
 from millirank_engines.build.quantize.scales import FILE, Scales
 from millirank_engines.build.quantize.shipped import scales_beside, shipped_int8
 from millirank_engines.device import Device, this_cpu
+from millirank_engines.model import ENCODER, RERANKER
 
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
 PROFILES = "1x32,8x32,8x64"
@@ -289,6 +290,19 @@ def test_what_loses_too_much_does_not_ship(shop: dict[str, Path], tmp_path: Path
     assert "name it scales.safetensors" in str(result.exception)
 
 
+@pytest.mark.parametrize("model", [ENCODER, RERANKER])
+def test_scales_that_ship_are_of_the_weights_that_ship(model: str) -> None:
+    path = scales_beside(model)
+    if path is None:
+        assert model == RERANKER, "the encoder's scales are missing"
+        pytest.skip("the reranker ships without scales: make them with `millirank engine calibrate`")
+    found = shipped_int8(model, Device("cpu", "x86_64", "x", ("avx512_vnni",)))
+    assert found is not None, f"{path} is of other weights: make it anew with `millirank engine calibrate`"
+    assert all(figure.passed for figure in held_to(found.sealed(), {}))
+    assert found.scales.weight_bits == 8
+    assert next(figure.count for figure in found.sealed() if figure.name == "top1") >= 2000
+
+
 def test_scales_beside_the_weights_are_used_where_int8_is_in_hardware(shipping: Path, shop: dict[str, Path]) -> None:
     old, new = (Device("cpu", "x86_64", "x", features) for features in (("avx2",), ("avx2", "avx_vnni")))
     found = shipped_int8(str(shipping), new)
@@ -303,23 +317,28 @@ def test_scales_beside_the_weights_are_used_where_int8_is_in_hardware(shipping: 
     assert shipped_int8(str(shipping), new) is not None
 
 
+@pytest.mark.parametrize(
+    ("int8_ms", "told"), [(0.5, "int8 in 19 of 19 profiles"), (2.0, "INT8 is left out, it is not")]
+)
 def test_an_index_builds_with_them_and_lets_the_clock_choose(
-    shipping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shipping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, int8_ms: float, told: str
 ) -> None:
     from millirank.commands import index
+    from millirank_engines.build.quantize import trial
 
     said = StringIO()
     console = Console(file=said, width=200)
     index.engine(tmp_path / "old", str(shipping), "", "embed", console).engine.close()
     assert (read_manifest(tmp_path / "old").accuracy, said.getvalue()) == ((), "")
     monkeypatch.setattr(index, "this_cpu", lambda: Device("cpu", "x86_64", "new", ("avx2", "avx512_vnni")))
+    monkeypatch.setattr(trial, "medians", lambda e, f, *_: {p: dict(zip(e, (1.0, int8_ms), strict=True)) for p in f})
     monkeypatch.setattr(gate, "LIMITS", dict.fromkeys(gate.LIMITS, 100.0))  # a tiny model loses much
     index.engine(tmp_path / "new", str(shipping), "", "embed", console).engine.close()
     manifest = read_manifest(tmp_path / "new")
     assert [figure.name for figure in manifest.accuracy] == ["top1", "cosine_p1", "recall@100"]
-    assert len(manifest.choices) == len(manifest.profiles) or "left_out" in manifest.quantization
-    assert "shop-encoder: " in said.getvalue()
-    assert "of " in said.getvalue()
+    assert len(manifest.choices) == len(manifest.profiles)
+    assert ("int8" in manifest.precision) == (int8_ms < 1)
+    assert f"shop-encoder: {told}" in said.getvalue()
 
 
 def test_a_build_without_calibration_takes_the_scales_that_ship(shipping: Path, tmp_path: Path) -> None:

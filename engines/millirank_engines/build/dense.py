@@ -30,6 +30,8 @@ class Dense:
     are folded into the value's weights, because attention mixes tokens, by weights whose sum is 1, and not channels;
     everywhere else they are nodes of their own: in BERT the output of LayerNormalization is also the residual, and GELU
     lies before the second product of the FFN.
+
+    What rounding takes from the weights of INT8 is given back to the bias, for the mean of what the layer reads.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:
@@ -66,20 +68,26 @@ class Dense:
     ) -> str:
         """X times weight (inputs, outputs) plus bias (outputs)."""
         graph, group, scales = self.graph, group_of(name), self.scales
+        mean = scales.mean.get(group)
         shift, smoothing, amax = scales.shift.get(group), scales.smoothing.get(group), scales.amax.get(group)
         if shift is not None:
-            bias = (bias + shift @ weight).astype(np.float32)
+            bias = bias + shift @ weight
+            mean = None if mean is None else mean - shift
             if not group.endswith(CONTEXT):
                 x = graph.once("Sub", f"{x}/{group}/shifted", x, graph.weight(f"{group}/shift", shift))
         if smoothing is not None:
             weight = weight * smoothing[:, None]
+            mean = None if mean is None else mean / smoothing
             if not group.endswith(CONTEXT):
                 inverse = graph.weight(f"{group}/smoothing", (1 / smoothing).astype(np.float32))
                 x = graph.once("Mul", f"{x}/{group}/smooth", x, inverse)
         if amax is None:
             factor = graph.weight(f"{name}.weight", weight, wide=wide)
         else:
-            factor = graph.int8(f"{name}.weight", weight, bits=scales.weight_bits)
+            kept, steps, lost = graph.codes(weight, scales.weight_bits)
+            bias = bias if mean is None else bias + mean @ lost
+            factor = graph.int8(f"{name}.weight", kept, steps)
             x = graph.quantized(f"{x}/{group}", x, amax)
         product = graph.op("MatMul", f"{name}/matmul", x, factor)
+        bias = np.asarray(bias, np.float32)
         return graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide))

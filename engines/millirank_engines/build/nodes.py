@@ -69,12 +69,18 @@ class Graph:
             "DequantizeLinear", f"{name}/dq", self.once("QuantizeLinear", f"{name}/q", x, scale, zero), scale, zero
         )
 
-    def int8(self, name: str, value: NDArray[np.float32], *, bits: int = 8) -> str:
-        """Adds a weight (inputs, outputs) as int8 with one symmetric scale an output, and its DQ node."""
+    def codes(
+        self, value: NDArray[np.float32], bits: int = 8
+    ) -> tuple[NDArray[np.int8], NDArray[np.floating[Any]], NDArray[np.float32]]:
+        """A weight (inputs, outputs) as int8, one symmetric step an output, and what both lose of it."""
         largest = np.abs(value).max(axis=0)
         steps = np.where(largest > 0, largest, 1.0) / ((1 << (bits - 1)) - 1)
         steps = np.maximum(steps, 6.2e-5 if self.half else 1e-30).astype(self.dtype)
         kept = np.clip(np.rint(value / steps.astype(np.float32)), -INT8_MAX, INT8_MAX).astype(np.int8)
+        return kept, steps, value - kept * steps.astype(np.float32)
+
+    def int8(self, name: str, kept: NDArray[np.int8], steps: NDArray[np.floating[Any]]) -> str:
+        """Adds what codes made of a weight, and its DQ node."""
         if self.rounded:
             return self.constant(f"{name}/rounded", kept.astype(self.dtype) * steps)
         scale = self.constant(f"{name}/scale", steps)

@@ -81,7 +81,7 @@ class Calibrator:
             BackendUnavailable: if onnxruntime is not installed.
         """
         smooth = smoothed(self._inputs, self._weights, recipe.alpha, recipe.weight_bits, shift=recipe.shift)
-        even = Scales(smoothing=smooth.vectors, shift=smooth.shifts)
+        even = Scales(smoothing=smooth.vectors, shift=smooth.shifts, mean=self._inputs.means)
         both = (*sorted(even.smoothing.items()), *sorted(even.shift.items()))
         name = hashlib.sha256(b"".join(group.encode() + v.tobytes() for group, v in both))
         folder = self.work / name.hexdigest()[:16]

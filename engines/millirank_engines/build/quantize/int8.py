@@ -39,6 +39,7 @@ class Int8:
             "amax": dict(sorted(self.scales.amax.items())),
             "smoothing": digests(self.scales.smoothing),
             "shift": digests(self.scales.shift),
+            "mean": digests(self.scales.mean),
             "weight_bits": self.scales.weight_bits,
             "allowed": dict(self.allowed),
             "limits": dict(LIMITS),

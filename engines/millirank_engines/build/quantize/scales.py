@@ -1,6 +1,6 @@
 """What makes an INT8 graph of a float one: a range for the input of every linear layer, and how ranges are evened out.
 
-Nothing here is secret or large: 25 numbers and, with smoothing and shifts, two vectors a layer; safetensors hold it.
+Nothing here is secret or large: 25 numbers and, with smoothing, some vectors a layer. It is kept as safetensors.
 """
 
 import json
@@ -38,6 +38,7 @@ class Scales:
         default_factory=dict
     )  # (inputs,), what channels are divided by
     shift: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # (inputs,), subtracted before that
+    mean: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # (inputs,), of what each group reads
     weight_bits: int = WEIGHT_BITS  # 7 keeps pairs of products within the 16 bits that processors without VNNI add in
     about: Mapping[str, Any] = field(default_factory=dict)  # plain data: model, recipe, sensitivity, gate
 
@@ -54,7 +55,7 @@ class Scales:
         from safetensors.numpy import save
 
         tensors: dict[str, NDArray[Any]] = {f"amax/{g}": np.array(a, np.float32) for g, a in self.amax.items()}
-        for kind, vectors in (("smoothing", self.smoothing), ("shift", self.shift)):
+        for kind, vectors in (("smoothing", self.smoothing), ("shift", self.shift), ("mean", self.mean)):
             tensors |= {f"{kind}/{g}": np.asarray(v, np.float32) for g, v in vectors.items()}
         about = json.dumps(dict(self.about), sort_keys=True, ensure_ascii=False)
         metadata = {"scales": json.dumps({"format": _FORMAT, "weight_bits": self.weight_bits, "about": about})}
@@ -75,7 +76,7 @@ class Scales:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             if data["format"] != _FORMAT:
                 raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")  # noqa: TRY301
-            parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("amax", "smoothing", "shift")}
+            parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("amax", "smoothing", "shift", "mean")}
             for name, value in tensors.items():
                 kind, _, group = name.partition("/")
                 parts[kind][group] = float(value) if kind == "amax" else value

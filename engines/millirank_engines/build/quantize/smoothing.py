@@ -46,6 +46,7 @@ class Inputs:
 
     lows: Matrices  # the least of every channel: (inputs,)
     highs: Matrices  # and the most
+    means: Matrices
     rows: Matrices  # some of it: (at most about ROWS, inputs)
 
 
@@ -59,6 +60,8 @@ def inputs_of(onnx: Path, data: CalibrationData, say: Progress) -> Inputs:
     session = tapped(onnx, taps)
     lows: dict[str, NDArray[np.float32]] = {}
     highs: dict[str, NDArray[np.float32]] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
+    counts = dict.fromkeys(taps, 0)  # a reranker's last layer has one row a sequence
     rows: dict[str, list[NDArray[np.float32]]] = {group: [] for group in taps}
     each = max(1, -(-ROWS // len(data.batches)))
     dice = np.random.default_rng(0)
@@ -68,9 +71,12 @@ def inputs_of(onnx: Path, data: CalibrationData, say: Progress) -> Inputs:
             low, high = flat.min(axis=0), flat.max(axis=0)
             lows[group] = np.minimum(lows.get(group, low), low)
             highs[group] = np.maximum(highs.get(group, high), high)
+            counts[group] += len(flat)
+            sums[group] = sums.get(group, 0.0) + flat.sum(axis=0, dtype=np.float64)
             rows[group].append(flat[dice.choice(len(flat), min(each, len(flat)), replace=False)])
         say(f"looking at channels: {number / len(data.batches):.0%}")
-    return Inputs(lows, highs, {group: np.concatenate(some) for group, some in rows.items()})
+    means = {group: np.asarray(some / counts[group], np.float32) for group, some in sums.items()}
+    return Inputs(lows, highs, means, {group: np.concatenate(some) for group, some in rows.items()})
 
 
 def weights_of(onnx: Path) -> dict[str, NDArray[np.float32]]:
@@ -125,14 +131,14 @@ def _vector(widths: NDArray[np.float32], weight: NDArray[np.float32], alpha: flo
 
 
 def _error(rows: NDArray[np.float32], weight: NDArray[np.float32], vector: NDArray[np.float32], bits: int) -> float:
-    """The mean square of what quantizing both changes in the product, each output by its own variance.
+    """The variance of what quantizing both changes in the product, each output by its own; its mean goes to the bias.
 
     One output of a layer may be a hundred times as wide as all others together, and means as little as they do once
     LayerNormalization has scaled it down.
     """
     x, w, exact = rows / vector, weight * vector[:, None], rows @ weight
     got = _rounded(x, np.abs(x).max(), 127) @ _rounded(w, np.abs(w).max(axis=0), (1 << (bits - 1)) - 1)
-    return float((np.square(got - exact).mean(axis=0) / np.maximum(exact.var(axis=0), FLOOR)).mean())
+    return float(((got - exact).var(axis=0) / np.maximum(exact.var(axis=0), FLOOR)).mean())
 
 
 def _rounded(x: NDArray[np.float32], largest: NDArray[np.float32], levels: int) -> NDArray[np.float32]:

@@ -88,6 +88,9 @@ def timed_rows(subject: Subject, wanted: Wanted) -> Iterator[Row]:
                     f"{subject.name}/{subject.task}/fp16/{how}", "load to ready", time.perf_counter() - start, "s"
                 )
                 entrants.append(Entrant(how, engine, feeds, wanted.replays if graphs else PEER_REPLAYS))
+                if graphs and not subject.full:
+                    full = {shape: filled(one, manifest.model) for shape, one in compared.items()}
+                    entrants.append(Entrant(f"{how}, all valid", engine, full, PEER_REPLAYS))
         for peer in wanted.peers:
             if peer in subject.peers:
                 print(f"{subject.name}: {peer}", flush=True)
@@ -96,7 +99,7 @@ def timed_rows(subject: Subject, wanted: Wanted) -> Iterator[Row]:
                 entrants.append(Entrant(peer, engine, compared, min(wanted.replays, PEER_REPLAYS)))
         print(f"{subject.name}: timing", flush=True)
         peak = peak_of(manifest.device.name, manifest.precision)
-        ours = {*BACKENDS.values(), "no graph"}
+        ours = {*BACKENDS.values(), *(f"{how}, all valid" for how in BACKENDS.values()), "no graph"}
         for how, timing in interleaved(entrants, loaded.spec, seconds=wanted.seconds):
             case = f"{subject.name}/{subject.task}/{timing.profile}/fp16/{how}"
             yield from timing_rows(case, timing, peak if how in ours else None)

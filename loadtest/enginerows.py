@@ -50,7 +50,7 @@ class Wanted:
 def filled(feeds: Tensors, spec: ModelSpec) -> Tensors:
     """The feeds with random tokens, all valid, where there was padding."""
     ids, mask = feeds["input_ids"], feeds["attention_mask"]
-    drawn = np.random.default_rng(0).integers(1000, spec.vocab_size, ids.shape, np.int32)
+    drawn = np.random.default_rng(0).integers(min(1000, spec.vocab_size // 2), spec.vocab_size, ids.shape, np.int32)
     return {**feeds, "input_ids": np.where(mask == 1, ids, drawn), "attention_mask": np.ones_like(mask)}
 
 

@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from h100_engines import exact, peer_engine
+from enginerows import peer_engine
 from peers.bert_base import write_bert_base
 from peers.fp8 import fp8_from_int8
 from report import Row
+from subjects import exact
 
 from millirank_engines import Engine, EngineError, Profile, Task, open_engine, read_manifest
-from millirank_engines.artifact import PLAN, Manifest, parse_profile
+from millirank_engines.artifact import PLAN
 from millirank_engines.base import Tensors
 from millirank_engines.build.compile import build_engine
-from millirank_engines.build.export import export_model
+from millirank_engines.build.export import Export, export_model
+from millirank_engines.build.graph import Form
 from millirank_engines.build.parity import PARITY, arithmetic, parity, read_cases
 from millirank_engines.build.plan import Options
 from millirank_engines.build.profiles import Profiles
@@ -30,6 +32,7 @@ from millirank_engines.build.quantize.int8 import Int8
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.tensorrt import TensorRt
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest, parse_profile
 
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
@@ -52,17 +55,17 @@ class Keeping(TensorRt):
     """TensorRT that keeps the plan of every precision, of one that an artifact leaves out, too."""
 
     def __init__(self, kept: Path, level: int) -> None:
-        super().__init__(options=Options(level=level))
+        super().__init__(options=Options(level=level), form=Form())
         self.kept, self.seconds = kept, dict[str, float]()
 
     def folder(self, precision: str) -> Path:
         """Where a plan lies."""
         return self.kept / precision
 
-    def compile(self, onnx: Path, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
+    def compile(self, source: Export, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
         """See Backend."""
         precision, begin = folder.name.removeprefix("engine-"), time.perf_counter()
-        super().compile(onnx, folder, profiles, out, say)
+        super().compile(source, folder, profiles, out, say)
         self.seconds[precision] = time.perf_counter() - begin
         print(f"  {precision} built in {self.seconds[precision]:.0f} s", flush=True)
         self.folder(precision).mkdir(parents=True, exist_ok=True)
@@ -156,11 +159,14 @@ class Bench:
         types, fp8 = "fp32" if precision == "fp32" else "fp16", precision == "fp8"
         form, used = backend.form, scales if fp8 else None
         made = export_model(self.source, folder, task=self.subject.task, precision=types, form=form, scales=used)
-        onnx = made.folder / "model.onnx"
-        onnx = fp8_from_int8(onnx, folder / "fp8.onnx") if fp8 else onnx
+        if fp8:
+            eight = self.work / "onnx" / "eight"
+            eight.mkdir(parents=True, exist_ok=True)
+            fp8_from_int8(made.folder / "model.onnx", eight / "model.onnx")
+            made = replace(made, folder=eight)
         try:
             backend.folder(precision).mkdir(parents=True, exist_ok=True)
-            backend.compile(onnx, backend.folder(precision), exact(_profiles(buckets)), self.out, lambda _: None)
+            backend.compile(made, backend.folder(precision), exact(_profiles(buckets)), self.out, lambda _: None)
         except EngineError as error:  # the parser's own words are what is to be known
             self.notes.append(f"{self.subject.name}: TensorRT builds no {precision}: {' '.join(str(error).split())}")
             print(f"  {self.notes[-1]}", flush=True)

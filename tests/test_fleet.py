@@ -193,9 +193,9 @@ async def test_a_call_that_is_given_up_reaches_the_core(endpoints: list[str]) ->
     core = a_core(delay=gate)
     with serving(endpoints[0], core), a_fleet(endpoints[0]) as fleet:
         try:
-            first = asyncio.create_task(fleet.encode(ids(1), None))
+            first = asyncio.ensure_future(fleet.encode(ids(1), None))
             await asyncio.to_thread(gate.entered.wait, SOON)
-            second = asyncio.create_task(fleet.encode(ids(2), None))
+            second = asyncio.ensure_future(fleet.encode(ids(2), None))
             await until(lambda: len(core.jobs) == 2)
             second.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -214,7 +214,7 @@ async def test_a_core_announced_dead_fails_its_calls_at_once_and_the_next_serves
     gate = Gate()
     with serving(endpoints[1]), serving(endpoints[0], a_core(delay=gate)), a_fleet(endpoints[0]) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(5)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(5)]
             await asyncio.to_thread(gate.entered.wait, SOON)
             assert fleet.available
             fleet.announce([])
@@ -240,7 +240,7 @@ async def test_the_next_life_may_have_the_endpoint_of_the_last(endpoints: list[s
 
 async def test_a_core_may_be_announced_before_it_listens(endpoints: list[str]) -> None:
     with a_fleet(endpoints[0]) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
         await asyncio.sleep(0.01)
         with serving(endpoints[0]):
             assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
@@ -251,7 +251,7 @@ async def test_without_credits_a_call_is_refused(endpoints: list[str]) -> None:
     core = a_core(delay=gate)
     with serving(endpoints[0], core), a_fleet(endpoints[0], credits=3) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(3)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(3)]
             await until(lambda: len(core.jobs) == 3)
             with pytest.raises(Overloaded, match="3 jobs of this frontend") as caught:
                 await fleet.encode(ids(9), None)
@@ -276,7 +276,7 @@ def test_credits_stay_below_what_a_core_grants(credit: int) -> None:
 
 async def test_refusal_says_how_long_the_backlog_is(endpoints: list[str]) -> None:
     with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0], credits=1, clock=lambda: 50.0) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
         name, _ = await asyncio.to_thread(core.recv_multipart)
         core.send_multipart([name, wire.packed([wire.Load(50.0, 0.5, 2.0, 0.0, 0.0, 1)])])
         await until(lambda: fleet.backlog() == Backlog(0.5, 2.0))
@@ -296,7 +296,7 @@ async def test_work_goes_to_the_core_that_promises_the_earliest_finish(endpoints
             name, _ = await asyncio.to_thread(core.recv_multipart)
             core.send_multipart([name, wire.packed([wire.Load(50.0, seconds, seconds, 0.01, 0.01, 0)])])
         await until(lambda: all(link.estimate._load.encode_each for link in fleet._links.values()))
-        calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(6)]
+        calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(6)]
         await asyncio.sleep(0.01)
         assert [len(link.calls) for link in fleet._links.values()] == [1, 5]  # the last one finds 45 ms against 50
         for call in calls:
@@ -320,7 +320,7 @@ async def test_a_core_that_hangs_gets_no_more_work(endpoints: list[str]) -> None
     stuck, well = a_core(delay=gate), a_core()
     with serving(endpoints[0], stuck), serving(endpoints[1], well), a_fleet(*endpoints[:2]) as fleet:
         try:
-            first = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(2)]
+            first = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(2)]
             await until(lambda: stuck.jobs and well.jobs)
             await until(lambda: any(call.done() for call in first))
             for _ in range(20):
@@ -359,7 +359,7 @@ async def test_garbage_is_dropped_and_the_others_are_served(
 @pytest.mark.parametrize("bad", [b"\xff", b"", wire.packed([wire.Failed(wire.EVERY_JOB, "EngineFailed", "lost")])])
 async def test_answers_that_cannot_be_read_end_what_waits(endpoints: list[str], bad: bytes) -> None:
     with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
-        calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(3)]
+        calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(3)]
         name, _ = await asyncio.to_thread(core.recv_multipart)
         core.send_multipart([name, bad])
         ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), SOON)
@@ -369,7 +369,7 @@ async def test_answers_that_cannot_be_read_end_what_waits(endpoints: list[str], 
 
 async def test_a_core_of_another_version_is_refused(endpoints: list[str], caplog: pytest.LogCaptureFixture) -> None:
     with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
         name, _ = await asyncio.to_thread(core.recv_multipart)
         core.send_multipart([name, wire.packed([wire.Hello(9, "core with pid 8")])])
         why = r"core with pid 8 speaks wire version 9, this frontend with pid \d+ speaks 1"
@@ -424,7 +424,7 @@ async def test_a_host_that_stops_fails_what_waits(endpoints: list[str]) -> None:
     core = a_core(delay=gate)
     with serving(endpoints[0], core) as host, a_fleet(endpoints[0]) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(5)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(5)]
             await until(lambda: len(core.jobs) == 5)
             host.stop()
             ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), SOON)
@@ -458,7 +458,7 @@ async def test_a_frontend_beyond_its_credits_is_refused_by_the_core(
     with serving(endpoints[0], core), a_fleet(endpoints[0], credits=10) as fleet:
         monkeypatch.setattr(wire, "MAX_CREDITS", 4)
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(6)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(6)]
             await until(lambda: sum(call.done() for call in calls) == 2)
         finally:
             gate.opened.set()

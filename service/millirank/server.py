@@ -130,7 +130,7 @@ class Listener:
 
     def _behind(self) -> float:
         """Seconds for which a call has waited that Python sees now: in gRPC or in the event loop."""
-        self._probe.nudge()
+        self._probe.nudge(self.service.inflight)
         return max(self._lag.lag, self._probe.wait)
 
     def _bind(self) -> None:

@@ -1,5 +1,6 @@
 """The cores as a frontend sees them: a transport that sends each job to the core that promises the earliest finish."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -81,35 +82,33 @@ class Fleet:
         backlogs = [link.estimate.backlog(now) for link in self._links.values() if link.refused is None]
         return min(backlogs, key=lambda backlog: backlog.encode + backlog.rerank, default=Backlog())
 
-    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
+    def encode(
+        self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE
+    ) -> "asyncio.Future[Encoded]":
         """See Transport; raises Overloaded, too, if every core has as many jobs as it may."""
         data, width = bytes_from_ids(ids)
-        return await self._call(Encoded, lambda job: wire.Encode(job, data, width, deadline, priority))
+        return self._call(Encoded, lambda job: wire.Encode(job, data, width, deadline, priority))
 
-    async def rerank(
+    def rerank(
         self,
         query: Ids,
         rows: NDArray[np.uint32],
         snapshot: int,
         deadline: float | None,
         priority: Priority = Priority.INTERACTIVE,
-    ) -> Reranked:
+    ) -> "asyncio.Future[Reranked]":
         """See Transport; raises Overloaded, too, if every core has as many jobs as it may."""
         data, width = bytes_from_ids(query)
         candidates = rows.astype("<u4", copy=False).tobytes()
-        return await self._call(
-            Reranked, lambda job: wire.Rerank(job, data, width, candidates, snapshot, deadline, priority)
-        )
+        return self._call(Reranked, lambda job: wire.Rerank(job, data, width, candidates, snapshot, deadline, priority))
 
-    async def _call(self, kind: type[R], make: Callable[[int], wire.Encode | wire.Rerank]) -> R:
-        link = self._earliest(kind)
-        job, future = link.send(kind, make)
+    def _call(self, kind: type[R], make: Callable[[int], wire.Encode | wire.Rerank]) -> "asyncio.Future[R]":
         try:
-            result = await future
-        finally:
-            link.leave(job)  # without effect once it was answered
-        assert isinstance(result, kind)  # noqa: S101 - the link checks it
-        return result
+            return self._earliest(kind).send(kind, make)
+        except (Unavailable, Overloaded) as error:  # it is raised where the result is awaited, as all others
+            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+            return future
 
     def _earliest(self, kind: type[R]) -> Link:
         """The core that promises the earliest finish for a job of that kind; those that promise the same take turns."""

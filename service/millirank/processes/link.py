@@ -5,10 +5,11 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from millirank.errors import Unavailable
-from millirank.jobs import Result
+from millirank.jobs import Encoded, Reranked, Result
 from millirank_engines.base import EngineFailed
 
 from . import wire
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import zmq
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", Encoded, Reranked)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class _Call:
     """A job that has no answer yet, though its caller may have left."""
 
     kind: type[Result]
-    future: asyncio.Future[Result]
+    future: asyncio.Future[Any]  # of that kind
 
 
 class Link:
@@ -58,19 +60,18 @@ class Link:
         """Whether it may take one more job."""
         return self.refused is None and len(self.calls) < self._limit
 
-    def send(self, kind: type[Result], make: Callable[[int], wire.Request]) -> tuple[int, asyncio.Future[Result]]:
-        """Sends a job with everything else of this tick; its id, and the future of its answer."""
+    def send(self, kind: type[R], make: Callable[[int], wire.Request]) -> "asyncio.Future[R]":
+        """Sends a job with everything else of this tick; a cancelled one keeps its credit until it is answered."""
         record = make(self._last + 1)
         self._last += 1
         call = self.calls[self._last] = _Call(kind, self._loop.create_future())
+        call.future.add_done_callback(partial(self._leave, self._last))
         self.estimate.sent(self._last, kind)
         self._post(record)
-        return self._last, call.future
+        return call.future
 
-    def leave(self, job: int) -> None:
-        """Nobody waits for this job; it keeps its credit until the core has answered it."""
-        if call := self.calls.get(job):
-            call.future.cancel()
+    def _leave(self, job: int, _: "asyncio.Future[Any]") -> None:
+        if job in self.calls:  # it was not answered: nobody waits for it any more
             self._post(wire.Cancel(job))
 
     def lose(self, kind: type[EngineFailed | Unavailable], why: str) -> None:

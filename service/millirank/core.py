@@ -103,6 +103,10 @@ class Core:
     def rerank_costs(self, costs: CostTable) -> None:
         self._reranks.costs = self._depth.costs = costs
 
+    def after_each_batch(self, call: Callable[[], object]) -> None:
+        """Has this called whenever jobs have ended, by the thread that ended them; set before start."""
+        self._encodes.ended = self._reranks.ended = call
+
     def warm_up(self, rounds: int = 5, budget: float = 2.0, idle: float = 0.01) -> None:
         """Measures what every profile of both engines costs.
 

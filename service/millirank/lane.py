@@ -71,6 +71,7 @@ class Lane(Generic[J]):
         self._hopes = hopes
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._lost = lost
+        self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._wake = threading.Condition()
         self._stopping = False
@@ -151,6 +152,7 @@ class Lane(Generic[J]):
             waiting = self.queue.drain()
         for job in waiting:
             job.done(Unavailable(STOPPED))
+        self.ended()
 
     def step(self) -> None:
         """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
@@ -162,6 +164,7 @@ class Lane(Generic[J]):
         for job in batch.hopeless:
             self._give_up(job, now)
         if not batch.ready:
+            self.ended()
             return
         results: Sequence[Result | Exception]
         lost: DeviceLost | None = None
@@ -178,6 +181,7 @@ class Lane(Generic[J]):
             if job.cancelled:
                 self._metrics.overran(self.name)
             job.done(result)
+        self.ended()
         if lost is not None:
             self._lose(lost)
 

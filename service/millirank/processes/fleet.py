@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,6 @@ from . import wire
 from .codec import bytes_from_ids
 from .control import Address as CoreAddress
 from .link import Link
-
-if TYPE_CHECKING:
-    import zmq
 
 __all__ = ["CoreAddress", "Fleet"]
 R = TypeVar("R", Encoded, Reranked)
@@ -43,7 +40,6 @@ class Fleet:
         if not 1 <= credits <= wire.MAX_CREDITS:
             raise ConfigError(f"credits is {credits}: set it to between 1 and {wire.MAX_CREDITS}")
         self._clock, self._credits = clock, credits
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None  # made with the first link
         self._links: dict[CoreAddress, Link] = {}
         self._turn = 0  # who is asked first, of those that promise the same
         self._closed = False
@@ -61,15 +57,7 @@ class Fleet:
             return
         for address in cores:
             if address not in self._links:
-                wire.checked_endpoint(address.endpoint)
-                self._links[address] = Link(address, self._opened(), self._credits)
-
-    def _opened(self) -> "zmq.Context[zmq.Socket[bytes]]":
-        import zmq
-
-        if self._context is None:
-            self._context = zmq.Context()
-        return self._context
+                self._links[address] = Link(address, self._credits)
 
     @property
     def available(self) -> bool:
@@ -135,8 +123,6 @@ class Fleet:
         self._closed = True
         while self._links:
             self._links.popitem()[1].close(Unavailable, "the frontend has stopped: send the request to another server")
-        if self._context is not None:
-            self._context.term()
 
 
 def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Link) -> tuple[float, float, int]:

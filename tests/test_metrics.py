@@ -430,3 +430,13 @@ def test_promtool_sees_the_alerts_fire(promtool: str, tmp_path: Path) -> None:
         [promtool, "test", "rules", str(test)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_loop_without_traffic_is_looked_at_less_often() -> None:
+    clock, loop = Clock(), Loop()
+    lag = LoopLag(clock=clock)
+    lag.traffic()
+    lag.stop()
+    lag.start(loop, Metrics(), every=0.002, rest=0.02)
+    lag.traffic()
+    assert [wait for wait, _ in loop.scheduled[:2]] == [0.002, 0.002]

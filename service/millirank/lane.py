@@ -1,5 +1,6 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ class Lane(Generic[J]):
         self._lost = lost
         self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
         self._busy_until = 0.0  # monotonic seconds, predicted
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()  # of the queue
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung where the thread may sleep
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -100,13 +102,14 @@ class Lane(Generic[J]):
 
     def submit(self, job: J) -> None:
         """Lets a job wait for its batch, or ends it now if it would come too late; from any thread."""
-        with self._wake:
+        with self._lock:
             now = self._clock()
             stopping = self._stopping
             hopeless = not stopping and self.queue.hopeless(job, now, self._busy(now), *self._predictions)
             if not stopping and not hopeless:
+                if not self.queue:
+                    self._bell.put(None)
                 self.queue.push(job)
-                self._wake.notify()
         if stopping:
             job.done(Unavailable(STOPPED))
         elif hopeless:
@@ -114,7 +117,7 @@ class Lane(Generic[J]):
 
     def backlog(self) -> float:
         """Seconds of what runs and what waits; from any thread."""
-        with self._wake:
+        with self._lock:
             waiting = self.costs.predicted(self.queue.sequences, self.queue.longest)
             return self._busy(self._clock()) + waiting
 
@@ -139,16 +142,16 @@ class Lane(Generic[J]):
 
     def close(self) -> None:
         """Ends the thread after the batch that runs, fails what still waits, and frees the engine."""
-        with self._wake:
+        with self._lock:
             self._stopping = True
-            self._wake.notify()
+        self._bell.put(None)
         if self._thread is not None:
             self._thread.join()
         self._refuse_waiting()
         self.model.engine.close()
 
     def _refuse_waiting(self) -> None:
-        with self._wake:
+        with self._lock:
             waiting = self.queue.drain()
         for job in waiting:
             job.done(Unavailable(STOPPED))
@@ -156,7 +159,7 @@ class Lane(Generic[J]):
 
     def step(self) -> None:
         """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
-        with self._wake:
+        with self._lock:
             now = self._clock()
             batch = self.queue.pop(now, *self._predictions)
         for job in batch.cancelled:
@@ -187,7 +190,7 @@ class Lane(Generic[J]):
 
     def _lose(self, error: DeviceLost) -> None:
         """Takes no more jobs: none would be answered."""
-        with self._wake:
+        with self._lock:
             self._stopping = True
         self._refuse_waiting()
         self._lost(error)
@@ -231,9 +234,7 @@ class Lane(Generic[J]):
     def _loop(self) -> None:
         if self._background:
             device.background()
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self.queue)
-                if self._stopping:
-                    return
-            self.step()
+        while not self._stopping:
+            self._bell.get()
+            while self.queue and not self._stopping:
+                self.step()

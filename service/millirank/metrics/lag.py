@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .recorder import Metrics
 
+WHILE = 10  # ticks that come often after the latest traffic
 TIMER = 0.001  # seconds that a loop on time may run a timer late: epoll and libuv count in milliseconds
 
 
@@ -23,6 +24,8 @@ class LoopLag:
         self._due: float | None = None  # monotonic seconds; None while it is stopped
         self._latest = self._worst = 0.0  # seconds
         self._next: asyncio.TimerHandle | None = None
+        self._schedule: Callable[[], None] | None = None  # None while it is stopped
+        self._often, self._resting = 0, False  # ticks without traffic that still come often; whether none does
 
     @property
     def lag(self) -> float:
@@ -35,13 +38,20 @@ class LoopLag:
         worst, self._worst = self._worst, 0.0
         return worst
 
-    def start(self, loop: asyncio.AbstractEventLoop, metrics: Metrics, every: float = 0.002) -> None:
+    def traffic(self) -> None:
+        """There is something that a lag would keep waiting: ticks often for a while."""
+        self._often = WHILE
+        if self._resting and self._schedule is not None:
+            self._schedule()
+
+    def start(self, loop: asyncio.AbstractEventLoop, metrics: Metrics, every: float = 0.002, rest: float = 0.0) -> None:
         """Ticks from now on.
 
         Args:
             loop: to watch.
             metrics: told of every tick.
             every: seconds from one tick to the next.
+            rest: the same without traffic; 0 for no difference.
         """
         self.stop()
 
@@ -53,14 +63,19 @@ class LoopLag:
             schedule()
 
         def schedule() -> None:
-            self._due = self._clock() + every
-            self._next = loop.call_later(every, tick)
+            if self._next is not None:
+                self._next.cancel()
+            self._resting, self._often = self._often <= 0 < rest, self._often - 1
+            wait = rest if self._resting else every
+            self._due = self._clock() + wait
+            self._next = loop.call_later(wait, tick)
 
+        self._schedule = schedule
         schedule()
 
     def stop(self) -> None:
         """Ticks no more; without effect if it does not tick."""
         if self._next is not None:
             self._next.cancel()
-        self._next = self._due = None
+        self._next = self._due = self._schedule = None
         self._latest = 0.0

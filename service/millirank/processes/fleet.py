@@ -101,6 +101,8 @@ class Fleet:
     def _earliest(self, kind: type[R]) -> Link:
         """The core that promises the earliest finish for a job of that kind; those that promise the same take turns."""
         links = list(self._links.values())
+        if len(links) == 1 and links[0].free:
+            return links[0]
         if not self.available:
             raise Unavailable(next((link.refused for link in links if link.refused), None) or _NONE)
         self._turn = (self._turn + 1) % len(links)

@@ -107,9 +107,10 @@ class Lane(Generic[J]):
             stopping = self._stopping
             hopeless = not stopping and self.queue.hopeless(job, now, self._busy(now), *self._predictions)
             if not stopping and not hopeless:
-                if not self.queue:
-                    self._bell.put(None)
+                sleeps = not self.queue
                 self.queue.push(job)
+                if sleeps:  # only now: the thread looks at the queue without the lock
+                    self._bell.put(None)
         if stopping:
             job.done(Unavailable(STOPPED))
         elif hopeless:

@@ -4,6 +4,7 @@ import struct
 import unicodedata
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -90,12 +91,11 @@ def error_of_batch(index: int, error: search_pb2.QueryError) -> bytes:
     return search_pb2.BatchSearchResponse(index=index, error=error).SerializeToString()
 
 
+@lru_cache(maxsize=1 << 16)  # of a few numbers and sizes: asked for thirty times an answer
 def _field(number: int, size: int) -> bytes:
     """What stands before a message field of so many bytes: its tag and its size, as varints."""
-    if size <= 0x7F:  # noqa: PLR2004 - seven bits a byte
-        return bytes((number << 3 | 2, size))
     head = bytearray((number << 3 | 2,))
-    while size > 0x7F:  # noqa: PLR2004 - as above
+    while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
         head.append(size & 0x7F | 0x80)
         size >>= 7
     head.append(size)

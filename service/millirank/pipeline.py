@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -291,9 +290,13 @@ def _before(deadline: float | None, reserve: float) -> float | None:
 
 def _hits(order: Order, products: Mapping[int, tuple[str, bytes]]) -> tuple[Hit, ...]:
     """The hits of as much of the order as there are products for, from its head."""
-    placed = zip(order.rows.tolist(), order.scores.tolist(), strict=True)
-    shown = itertools.takewhile(lambda hit: hit[0] in products, placed)
-    return tuple(Hit(rank, products[row][0], score, products[row][1]) for rank, (row, score) in enumerate(shown, 1))
+    hits: list[Hit] = []
+    for row, score in zip(order.rows.tolist(), order.scores.tolist(), strict=True):
+        product = products.get(row)
+        if product is None:
+            break
+        hits.append(Hit(len(hits) + 1, product[0], score, product[1]))
+    return tuple(hits)
 
 
 def _micros(seconds: float) -> int:

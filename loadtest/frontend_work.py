@@ -31,9 +31,9 @@ ROLES = {"one process": ("both",), "two processes": ("core", "front")}
 LONE, PAUSE, RATE, SECONDS = 120, 0.01, 80.0, 2.5
 NOTES = (
     "Real servers over gRPC, one frontend, Chorus, on engines that sleep for 0.15 ms (encode) and 0.35 ms (rerank), as",
-    "long as an H100 takes. `lone` are queries one at a time, each after a pause. Processor time is of all threads;",
-    "`loop` is the event loop's. `ratio` is the median of after/before over the rounds. `stages` are called one by one,",
-    "hot, on one thread.",
+    "long as an H100 takes. `lone` are queries one at a time, each after a pause. Processor time is the kernel's: of a",
+    "process, its event loop's thread, and all others. `ratio` is the median of after/before over the rounds.",
+    "`stages` are called one by one, hot, on one thread: served, they take about twice as long.",
 )
 
 

@@ -5,6 +5,7 @@ cancellations, deadlines and engine failures. Encoder and reranker have a lane e
 waits for the pairs of another before it is embedded, and the reranker yields the device to the encoder.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -208,8 +209,8 @@ class Core:
         else:
             lane.costs.doubt(start)
         ran = self._clock() - start
-        ends = np.cumsum(counts)
+        ends = itertools.accumulate(counts)
         return [
-            Reranked(own, start - job.submitted, ran)
-            for job, own in zip(jobs, np.split(scores, ends[:-1]), strict=True)
+            Reranked(scores[end - count : end], start - job.submitted, ran)
+            for job, count, end in zip(jobs, counts, ends, strict=True)
         ]

@@ -1,13 +1,12 @@
 """The whole path of a query: tokens, encode, retrieve, PHASE_RETRIEVED, rerank, PHASE_RANKED."""
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +14,17 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 from millirank_engines.pack import Ids
 
+from .deadline import before, by, leave
 from .errors import DeadlineExceeded, Overloaded, Unavailable
 from .jobs import Encoded, Reranked
-from .pace import Pace
+from .reader import Reader
 from .rerank import blend
 from .retrieve import Retriever
 from .tokens import Tokenizer
 from .transport import Transport
 from .types import Degraded, Hit, Order, Phase, Query, Ranking, Served, Timings
 
-P = ParamSpec("P")
-T = TypeVar("T")
-R = TypeVar("R", Encoded, Reranked)
 HANDOVER = 0.0005  # seconds from the end of an engine's work until what it found is here
-SHORT = 0.001  # seconds that the indexes may take on the event loop; a thread of their own costs a third of that
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +67,7 @@ class Pipeline:
         retriever: the lexical and the dense index.
         encoder_tokens: the encoder's tokenizer.
         reranker_tokens: the reranker's tokenizer.
-        executor: reads indexes and products where that is too long for the event loop.
+        executor: reads indexes and products where that takes too long for the event loop.
         limits: how far a query may go; replaced, if at all, before the first real query.
         clock: monotonic seconds, the same that Query.arrived and Query.deadline were read from.
     """
@@ -92,8 +88,7 @@ class Pipeline:
         self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
         self._same_queries = reranker_tokens.same_queries(encoder_tokens)
         self.limits = limits or Limits()
-        self._executor, self._clock = executor, clock
-        self._reading = Pace(0.5)  # of what the indexes and products take of a query, as a multiple of SHORT
+        self._read, self._clock = Reader(executor), clock
         self.sample: Callable[[Served], None] | None = None  # told what is served; set by its owner
 
     async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
@@ -120,10 +115,10 @@ class Pipeline:
             if encoding is not None:
                 encoded, degraded = await self._encoded(encoding, query)
         finally:
-            _leave(encoding)
+            leave(encoding)
         waited, ran = (encoded.queued, encoded.ran) if encoded else (self._clock() - asked, 0.0)
         found = await self._read(self._find, query, words, encoded.vector if encoded else None)
-        self._reading.observe((found.retrieving + found.rendering) / SHORT)
+        self._read.took(found.retrieving + found.rendering)
         spent |= {"encode_queue": _micros(waited), "encode": _micros(ran), "retrieve": _micros(found.retrieving)}
         answer = Ranking(
             phase=Phase.RETRIEVED,
@@ -144,7 +139,7 @@ class Pipeline:
             if reranking is not None:
                 reranked, reason = await self._reranked(reranking, query)
         finally:
-            _leave(reranking)
+            leave(reranking)
         waited = ended[0] - asked if ended else 0.0  # however slowly the answer was read meanwhile
         waited, ran = (reranked.queued, reranked.ran) if reranked else (waited, 0.0)
         order = blend(found.order, reranked.scores) if reranked else found.order
@@ -178,14 +173,14 @@ class Pipeline:
         deadline = self._encoded_by(query)
         if deadline is not None and deadline <= now:
             return None, Degraded.ENCODER_OVERRUN
-        return asyncio.ensure_future(self.transport.encode(tokens, _before(deadline, HANDOVER), query.priority)), None
+        return asyncio.ensure_future(self.transport.encode(tokens, before(deadline, HANDOVER), query.priority)), None
 
     async def _encoded(
         self, encoding: "asyncio.Future[Encoded]", query: Query
     ) -> tuple[Encoded | None, Degraded | None]:
         """The query's embedding, or why there is none and the lexical index must answer alone."""
         try:
-            return await self._by(self._encoded_by(query), encoding), None
+            return await by(self._encoded_by(query), encoding, self._clock), None
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None, Degraded.ENCODER_FAULT
@@ -218,10 +213,10 @@ class Pipeline:
         rows = rows[order.exact :]
         if not len(rows):
             return None, None
-        deadline = _before(query.deadline, self.limits.reply_reserve)
+        deadline = before(query.deadline, self.limits.reply_reserve)
         if deadline is not None and deadline <= now:
             return None, Degraded.DEADLINE
-        scores_by = _before(deadline, HANDOVER)
+        scores_by = before(deadline, HANDOVER)
         return asyncio.ensure_future(
             self.transport.rerank(tokens, rows, self._catalog.version, scores_by, query.priority)
         ), None
@@ -231,7 +226,7 @@ class Pipeline:
     ) -> tuple[Reranked | None, Degraded | None]:
         """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
         try:
-            reranked = await self._by(_before(query.deadline, self.limits.reply_reserve), reranking)
+            reranked = await by(before(query.deadline, self.limits.reply_reserve), reranking, self._clock)
         except (EngineError, Unavailable) as error:  # the core may have died since it embedded the query
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT
@@ -244,48 +239,11 @@ class Pipeline:
     def _products(self, rows: Sequence[int]) -> dict[int, tuple[str, bytes]]:
         return dict(zip(rows, self._catalog.rendered(rows), strict=True))
 
-    async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Reads indexes or products: here, where that is mostly short; where it is not, on the executor's thread."""
-        if self._reading.value < 1:
-            return function(*args, **kwargs)
-        call = functools.partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-
-    async def _by(self, deadline: float | None, future: "asyncio.Future[R]") -> R:
-        """What a job gives, which is cancelled at the deadline.
-
-        Raises:
-            TimeoutError: if it was.
-        """
-        if deadline is None or future.done():
-            return await future
-        timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), future.cancel)
-        try:
-            return await future
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise TimeoutError from error
-        finally:
-            timer.cancel()
-
     def _encoded_by(self, query: Query) -> float | None:
-        return _before(query.deadline, self.limits.reply_reserve + query.own)
+        return before(query.deadline, self.limits.reply_reserve + query.own)
 
     def _since(self, query: Query) -> int:
         return _micros(self._clock() - query.arrived)
-
-
-def _leave(job: "asyncio.Future[Encoded] | asyncio.Future[Reranked] | None") -> None:
-    """Cancels a job, if it has not ended; nobody asks what became of it."""
-    if job is not None and not job.cancel() and not job.cancelled():
-        job.exception()  # else asyncio would complain that nobody did
-
-
-def _before(deadline: float | None, reserve: float) -> float | None:
-    """The deadline less the time of what is still to be done."""
-    return None if deadline is None else deadline - reserve
 
 
 def _hits(order: Order, products: Mapping[int, tuple[str, bytes]]) -> tuple[Hit, ...]:

@@ -28,7 +28,7 @@ from millirank.loadtest.schedule import Stretch, arrivals
 
 HERE = Path(__file__).parent
 ROLES = {"one process": ("both",), "two processes": ("core", "front")}
-LONE, PAUSE, RATE, SECONDS = 120, 0.01, 80.0, 2.5
+LONE, PAUSE, RATE, SECONDS = 80, 0.02, 80.0, 2.0  # queries, seconds between them; queries a second, for seconds
 NOTES = (
     "Real servers over gRPC, one frontend, Chorus, on engines that sleep for 0.15 ms (encode) and 0.35 ms (rerank), as",
     "long as an H100 takes. `lone` are queries one at a time, each after a pause. Processor time is the kernel's: of a",
@@ -92,7 +92,7 @@ def measure(server: Server, messages: list[bytes]) -> None:
     """One round of one server."""
     server.tell(signal.SIGCONT)
     target = Target(f"127.0.0.1:{server.port}", connections=1)
-    spaced = arrivals([Stretch(1 / (PAUSE + 0.01), LONE * (PAUSE + 0.01))], seed=None)
+    spaced = arrivals([Stretch(1 / PAUSE, LONE * PAUSE)], seed=None)
     loaded = arrivals([Stretch(RATE, SECONDS)], seed=1)
     run(one_by_one(target, messages, 30))
     for name, schedule in (("lone", spaced), (f"{RATE:.0f} QPS", loaded)):

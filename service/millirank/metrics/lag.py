@@ -22,7 +22,8 @@ class LoopLag:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._due: float | None = None  # monotonic seconds; None while it is stopped
-        self._latest = self._worst = 0.0  # seconds
+        self._latest = self._worst = self._ticked = 0.0  # seconds; monotonic seconds
+        self._every = 0.0  # seconds
         self._next: asyncio.TimerHandle | None = None
         self._schedule: Callable[[], None] | None = None  # None while it is stopped
         self._often, self._resting = 0, False  # ticks without traffic that still come often; whether none does
@@ -30,8 +31,12 @@ class LoopLag:
     @property
     def lag(self) -> float:
         """Seconds that the loop lags for certain: the latest tick's lateness, or the next one's if that is overdue."""
-        overdue = 0.0 if self._due is None else self._clock() - self._due
-        return max(0.0, self._latest - TIMER, overdue - TIMER)
+        if self._due is None:
+            return 0.0
+        now = self._clock()
+        fresh = now - self._ticked <= self._every  # what a tick found before it rested is past
+        latest = self._latest if fresh else 0.0
+        return max(0.0, latest - TIMER, now - self._due - TIMER)
 
     def worst(self) -> float:
         """Seconds that a tick came late at most since the last call of this method; 0 if none came."""
@@ -54,10 +59,12 @@ class LoopLag:
             rest: the same without traffic; 0 for no difference.
         """
         self.stop()
+        self._every = every
 
         def tick() -> None:
             assert self._due is not None  # noqa: S101 - stop cancels the tick that it forgets
-            self._latest = max(0.0, self._clock() - self._due)
+            self._ticked = self._clock()
+            self._latest = max(0.0, self._ticked - self._due)
             self._worst = max(self._worst, self._latest)
             metrics.lagged(self._latest)
             schedule()

@@ -139,15 +139,15 @@ def stages(checkout: Path, index: Path, queries: list[str]) -> dict[str, float]:
 def compared(case: str, by_checkout: dict[str, dict[str, list[float]]]) -> Iterator[Row]:
     """The rows of one shape: the median of each checkout, and of the ratios of the rounds."""
     for metric, after in by_checkout["after"].items():
-        name, _, unit = metric.rpartition(" (")
-        part, _, what = name.partition("/")
+        part, _, what = metric.partition("/")
+        name = f"{case}: {part}/{what}"
         for version, values in by_checkout.items():
             if metric in values:
-                yield Row(f"{case}: {part}/{what}", version, statistics.median(values[metric]), unit.rstrip(")"))
+                yield Row(name, version, statistics.median(values[metric]), "")
         before = by_checkout.get("before", {}).get(metric)
         if before and all(before):
             ratios = [new / old for new, old in zip(after, before, strict=True)]
-            yield Row(f"{case}: {part}/{what}", "ratio", statistics.median(ratios), "")
+            yield Row(name, "ratio", statistics.median(ratios), "")
 
 
 def main() -> None:

@@ -280,6 +280,25 @@ async def test_a_core_may_be_announced_before_it_listens(endpoints: list[str]) -
             assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
 
 
+async def test_a_core_that_hangs_up_fails_its_calls_at_once_and_is_connected_to_again(endpoints: list[str]) -> None:
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
+        first = core.accept()
+        call = fleet.encode(ids(1), None)
+        await asyncio.sleep(0)
+        assert [type(wire.requests_from(first.recv())[0]) for _ in range(2)] == [wire.Hello, wire.Encode]
+        core.close()
+        with pytest.raises(EngineFailed, match="the core 0 has hung up"):
+            await asyncio.wait_for(call, SOON)
+        assert fleet.available
+        call = fleet.encode(ids(1), None)  # waits until somebody listens
+        second = await asyncio.to_thread(core.accept)
+        hello, asked = [wire.requests_from(await asyncio.to_thread(second.recv))[0] for _ in range(2)]
+        assert isinstance(hello, wire.Hello)
+        assert isinstance(asked, wire.Encode)
+        second.send(wire.packed([wire.Encoded(asked.id, np.ones(2, np.float32).tobytes(), 0.0, 0.0)]))
+        assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
+
+
 async def test_without_credits_a_call_is_refused(endpoints: list[str]) -> None:
     gate = Gate()
     core = a_core(delay=gate)

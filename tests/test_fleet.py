@@ -1,4 +1,6 @@
 import asyncio
+import select
+import socket
 import threading
 import time
 from collections import Counter
@@ -11,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import uvloop
-import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shop import Gate
@@ -24,6 +25,7 @@ from millirank.lane import Model
 from millirank.processes import wire
 from millirank.processes.fleet import CoreAddress, Fleet
 from millirank.processes.host import CoreHost
+from millirank.processes.post import connected, listening
 from millirank.transport import InProcess
 from millirank.types import Priority
 from millirank_engines.base import EngineError, EngineFailed
@@ -71,14 +73,45 @@ def serving(endpoint: str, core: Core | None = None) -> Iterator[CoreHost]:
         assert not thread.is_alive()
 
 
+class Bare:
+    """A bare peer, that waits for what must come."""
+
+    def __init__(self, own: socket.socket) -> None:
+        own.settimeout(SOON)
+        self.send, self._own = own.send, own
+
+    def recv(self) -> bytes:
+        return self._own.recv(1 << 20)
+
+    def nothing(self) -> bool:
+        return not select.select([self._own], [], [], 0)[0]
+
+
 @contextmanager
-def raw(kind: int, endpoint: str) -> Iterator[zmq.Socket[bytes]]:
-    """A bare peer: a ROUTER that plays a core, or a DEALER that plays a frontend."""
-    with zmq.Context() as context, context.socket(kind) as peer:
-        peer.setsockopt(zmq.LINGER, 0)
-        peer.setsockopt(zmq.RCVTIMEO, int(SOON * 1e3))
-        (peer.bind if kind == zmq.ROUTER else peer.connect)(endpoint)
-        yield peer
+def a_frontend(endpoint: str) -> Iterator[Bare]:
+    """A bare peer that plays a frontend."""
+    with closing(connected(endpoint)) as own:
+        yield Bare(own)
+
+
+class BareCore:
+    """A bare peer that plays a core."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        listener.settimeout(SOON)
+        self._listener, self._opened = listener, ExitStack()
+
+    def accept(self) -> Bare:
+        return Bare(self._opened.enter_context(self._listener.accept()[0]))
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+@contextmanager
+def a_listener(endpoint: str) -> Iterator[BareCore]:
+    with closing(listening(endpoint)) as listener, closing(BareCore(listener)) as core:
+        yield core
 
 
 @pytest.fixture
@@ -145,18 +178,19 @@ def test_it_runs_on_uvloop(endpoints: list[str]) -> None:
 
 
 async def test_a_tick_of_calls_is_one_message(endpoints: list[str]) -> None:
-    with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
         calls = asyncio.gather(*(fleet.encode(ids(i), None) for i in range(100)))
         await asyncio.sleep(0)  # starts them
         await asyncio.sleep(0)  # their tick ends
-        name, hello = core.recv_multipart()
+        frontend = core.accept()
+        hello = frontend.recv()
         assert wire.requests_from(hello)[0] == wire.Hello(wire.VERSION, wire.requests_from(hello)[0].who)  # type: ignore[union-attr]
-        _, message = core.recv_multipart()
+        message = frontend.recv()
         requests = wire.requests_from(message)
         assert [request.id for request in requests if isinstance(request, wire.Encode)] == list(range(1, 101))
         vector = np.ones(2, np.float32).tobytes()
         answers = [wire.Encoded(i, vector, 0.0, 0.0) for i in range(1, 101)]
-        core.send_multipart([name, wire.packed(answers)])
+        frontend.send(wire.packed(answers))
         assert len(await asyncio.wait_for(calls, SOON)) == 100
 
 
@@ -164,15 +198,15 @@ def test_a_batch_of_answers_is_one_message_with_the_load(endpoints: list[str]) -
     core = a_core()
     host = CoreHost(core, endpoints[0])
     try:
-        with raw(zmq.DEALER, endpoints[0]) as frontend:
+        with a_frontend(endpoints[0]) as frontend:
             frontend.send(wire.packed([wire.Hello(wire.VERSION, "a test")]))
+            host._turn()
             host._turn()
             assert [type(answer) for answer in wire.answers_from(frontend.recv())] == [wire.Hello]
             assert [type(answer) for answer in wire.answers_from(frontend.recv())] == [wire.Load]
             frontend.send(wire.packed([wire.Encode(i, b"\5\0", 2, None, 0) for i in range(1, 17)]))
             host._turn()
             core.step()
-            host._turn()
             answers = wire.answers_from(frontend.recv())
             assert [answer.id for answer in answers if isinstance(answer, wire.Encoded)] == list(range(1, 17))
             ran = answers[0].ran if isinstance(answers[0], wire.Encoded) else 0.0
@@ -181,7 +215,7 @@ def test_a_batch_of_answers_is_one_message_with_the_load(endpoints: list[str]) -
             assert load.seen == 16
             assert load.encode_each == ran / 16
             assert abs(load.at - time.monotonic()) < SOON  # seconds of the machine's clock
-            assert not frontend.poll(0)
+            assert frontend.nothing()
     finally:
         host.stop()
         host.run()
@@ -193,9 +227,9 @@ async def test_a_call_that_is_given_up_reaches_the_core(endpoints: list[str]) ->
     core = a_core(delay=gate)
     with serving(endpoints[0], core), a_fleet(endpoints[0]) as fleet:
         try:
-            first = asyncio.create_task(fleet.encode(ids(1), None))
+            first = asyncio.ensure_future(fleet.encode(ids(1), None))
             await asyncio.to_thread(gate.entered.wait, SOON)
-            second = asyncio.create_task(fleet.encode(ids(2), None))
+            second = asyncio.ensure_future(fleet.encode(ids(2), None))
             await until(lambda: len(core.jobs) == 2)
             second.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -214,7 +248,7 @@ async def test_a_core_announced_dead_fails_its_calls_at_once_and_the_next_serves
     gate = Gate()
     with serving(endpoints[1]), serving(endpoints[0], a_core(delay=gate)), a_fleet(endpoints[0]) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(5)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(5)]
             await asyncio.to_thread(gate.entered.wait, SOON)
             assert fleet.available
             fleet.announce([])
@@ -240,10 +274,29 @@ async def test_the_next_life_may_have_the_endpoint_of_the_last(endpoints: list[s
 
 async def test_a_core_may_be_announced_before_it_listens(endpoints: list[str]) -> None:
     with a_fleet(endpoints[0]) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
         await asyncio.sleep(0.01)
         with serving(endpoints[0]):
             assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
+
+
+async def test_a_core_that_hangs_up_fails_its_calls_at_once_and_is_connected_to_again(endpoints: list[str]) -> None:
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
+        first = core.accept()
+        call = fleet.encode(ids(1), None)
+        await asyncio.sleep(0)
+        assert [type(wire.requests_from(first.recv())[0]) for _ in range(2)] == [wire.Hello, wire.Encode]
+        core.close()
+        with pytest.raises(EngineFailed, match="the core 0 has hung up"):
+            await asyncio.wait_for(call, SOON)
+        assert fleet.available
+        call = fleet.encode(ids(1), None)  # waits until somebody listens
+        second = await asyncio.to_thread(core.accept)
+        hello, asked = [wire.requests_from(await asyncio.to_thread(second.recv))[0] for _ in range(2)]
+        assert isinstance(hello, wire.Hello)
+        assert isinstance(asked, wire.Encode)
+        second.send(wire.packed([wire.Encoded(asked.id, np.ones(2, np.float32).tobytes(), 0.0, 0.0)]))
+        assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
 
 
 async def test_without_credits_a_call_is_refused(endpoints: list[str]) -> None:
@@ -251,7 +304,7 @@ async def test_without_credits_a_call_is_refused(endpoints: list[str]) -> None:
     core = a_core(delay=gate)
     with serving(endpoints[0], core), a_fleet(endpoints[0], credits=3) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(3)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(3)]
             await until(lambda: len(core.jobs) == 3)
             with pytest.raises(Overloaded, match="3 jobs of this frontend") as caught:
                 await fleet.encode(ids(9), None)
@@ -275,10 +328,10 @@ def test_credits_stay_below_what_a_core_grants(credit: int) -> None:
 
 
 async def test_refusal_says_how_long_the_backlog_is(endpoints: list[str]) -> None:
-    with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0], credits=1, clock=lambda: 50.0) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
-        name, _ = await asyncio.to_thread(core.recv_multipart)
-        core.send_multipart([name, wire.packed([wire.Load(50.0, 0.5, 2.0, 0.0, 0.0, 1)])])
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0], credits=1, clock=lambda: 50.0) as fleet:
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
+        frontend = core.accept()
+        frontend.send(wire.packed([wire.Load(50.0, 0.5, 2.0, 0.0, 0.0, 1)]))
         await until(lambda: fleet.backlog() == Backlog(0.5, 2.0))
         with pytest.raises(Overloaded) as caught:
             await fleet.encode(ids(1), None)
@@ -288,15 +341,15 @@ async def test_refusal_says_how_long_the_backlog_is(endpoints: list[str]) -> Non
 
 async def test_work_goes_to_the_core_that_promises_the_earliest_finish(endpoints: list[str]) -> None:
     with (
-        raw(zmq.ROUTER, endpoints[0]) as busy,
-        raw(zmq.ROUTER, endpoints[1]) as idle,
+        a_listener(endpoints[0]) as busy,
+        a_listener(endpoints[1]) as idle,
         a_fleet(*endpoints[:2], clock=lambda: 50.0) as fleet,
     ):
         for core, seconds in ((busy, 0.045), (idle, 0.0)):
-            name, _ = await asyncio.to_thread(core.recv_multipart)
-            core.send_multipart([name, wire.packed([wire.Load(50.0, seconds, seconds, 0.01, 0.01, 0)])])
+            frontend = core.accept()
+            frontend.send(wire.packed([wire.Load(50.0, seconds, seconds, 0.01, 0.01, 0)]))
         await until(lambda: all(link.estimate._load.encode_each for link in fleet._links.values()))
-        calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(6)]
+        calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(6)]
         await asyncio.sleep(0.01)
         assert [len(link.calls) for link in fleet._links.values()] == [1, 5]  # the last one finds 45 ms against 50
         for call in calls:
@@ -320,7 +373,7 @@ async def test_a_core_that_hangs_gets_no_more_work(endpoints: list[str]) -> None
     stuck, well = a_core(delay=gate), a_core()
     with serving(endpoints[0], stuck), serving(endpoints[1], well), a_fleet(*endpoints[:2]) as fleet:
         try:
-            first = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(2)]
+            first = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(2)]
             await until(lambda: stuck.jobs and well.jobs)
             await until(lambda: any(call.done() for call in first))
             for _ in range(20):
@@ -334,21 +387,20 @@ async def test_a_core_that_hangs_gets_no_more_work(endpoints: list[str]) -> None
 async def test_garbage_is_dropped_and_the_others_are_served(
     endpoints: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(endpoints[0]), a_fleet(endpoints[0]) as fleet, raw(zmq.DEALER, endpoints[0]) as vandal:
+    with serving(endpoints[0]), a_fleet(endpoints[0]) as fleet, a_frontend(endpoints[0]) as vandal:
         hello = wire.packed([wire.Hello(wire.VERSION, "vandal")])
-        for frames in (
-            [b""],
-            [b"\xff" * 100],
-            [b"", b"two frames"],
-            [wire.packed([wire.Cancel(1)])],  # without a hello
-            [hello],
-            [wire.packed([wire.Encode(1, b"\5", 2, None, 0), wire.Encode(2, b"\5\0", 2, None, 0)])],
-            [hello[:-1]],
+        for message in (
+            b"\x90",
+            b"\xff" * 100,
+            wire.packed([wire.Cancel(1)]),  # without a hello
+            hello,
+            wire.packed([wire.Encode(1, b"\5", 2, None, 0), wire.Encode(2, b"\5\0", 2, None, 0)]),
+            hello[:-1],
         ):
-            vandal.send_multipart(frames)
+            vandal.send(message)
             assert isinstance(await fleet.encode(ids(5), None), Encoded)
         told: list[wire.Answer] = []
-        while sum(isinstance(answer, wire.Failed) and answer.id == wire.EVERY_JOB for answer in told) < 5:
+        while sum(isinstance(answer, wire.Failed) and answer.id == wire.EVERY_JOB for answer in told) < 4:
             told += wire.answers_from(await asyncio.to_thread(vandal.recv))
         failed = [answer for answer in told if isinstance(answer, wire.Failed) and answer.id == 1]
         assert [answer.kind for answer in failed] == ["EngineFailed"]
@@ -356,22 +408,22 @@ async def test_garbage_is_dropped_and_the_others_are_served(
     assert "no message of wire version 1" in caplog.text
 
 
-@pytest.mark.parametrize("bad", [b"\xff", b"", wire.packed([wire.Failed(wire.EVERY_JOB, "EngineFailed", "lost")])])
+@pytest.mark.parametrize("bad", [b"\xff", wire.packed([wire.Failed(wire.EVERY_JOB, "EngineFailed", "lost")])])
 async def test_answers_that_cannot_be_read_end_what_waits(endpoints: list[str], bad: bytes) -> None:
-    with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
-        calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(3)]
-        name, _ = await asyncio.to_thread(core.recv_multipart)
-        core.send_multipart([name, bad])
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
+        calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(3)]
+        frontend = core.accept()
+        frontend.send(bad)
         ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), SOON)
         assert [type(end) for end in ends] == [EngineFailed] * 3
         assert fleet.available
 
 
 async def test_a_core_of_another_version_is_refused(endpoints: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    with raw(zmq.ROUTER, endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
-        call = asyncio.create_task(fleet.encode(ids(1), None))
-        name, _ = await asyncio.to_thread(core.recv_multipart)
-        core.send_multipart([name, wire.packed([wire.Hello(9, "core with pid 8")])])
+    with a_listener(endpoints[0]) as core, a_fleet(endpoints[0]) as fleet:
+        call = asyncio.ensure_future(fleet.encode(ids(1), None))
+        frontend = core.accept()
+        frontend.send(wire.packed([wire.Hello(9, "core with pid 8")]))
         why = r"core with pid 8 speaks wire version 9, this frontend with pid \d+ speaks 1"
         with pytest.raises(EngineFailed, match=why):
             await asyncio.wait_for(call, SOON)
@@ -383,7 +435,7 @@ async def test_a_core_of_another_version_is_refused(endpoints: list[str], caplog
 
 def test_a_frontend_of_another_version_is_refused(endpoints: list[str], caplog: pytest.LogCaptureFixture) -> None:
     core = a_core()
-    with serving(endpoints[0], core), raw(zmq.DEALER, endpoints[0]) as frontend:
+    with serving(endpoints[0], core), a_frontend(endpoints[0]) as frontend:
         frontend.send(wire.packed([wire.Hello(9, "frontend with pid 7")]))
         frontend.send(wire.packed([wire.Encode(1, b"\5\0", 2, None, 0)]))
         (hello,) = wire.answers_from(frontend.recv())
@@ -400,14 +452,14 @@ def test_a_frontend_that_vanished_is_dropped_and_its_jobs_cancelled(endpoints: l
     core = a_core()
     host = CoreHost(core, endpoints[0])
     try:
-        with raw(zmq.DEALER, endpoints[0]) as frontend:
+        with a_frontend(endpoints[0]) as frontend:
             frontend.send(wire.packed([wire.Hello(wire.VERSION, "a test")]))
             frontend.send(wire.packed([wire.Encode(i, b"\5\0", 2, None, 0) for i in range(1, 1001)]))
             while len(core.jobs) < 1000:
                 host._turn()
         while host._peers:
             core._encodes.step()
-            host._turn(1)
+            host._turn(0.001)
         left = [job for job in core.jobs if job.cancelled]
         assert left
         core._encodes.model.engine.calls = 0  # type: ignore[attr-defined]
@@ -424,7 +476,7 @@ async def test_a_host_that_stops_fails_what_waits(endpoints: list[str]) -> None:
     core = a_core(delay=gate)
     with serving(endpoints[0], core) as host, a_fleet(endpoints[0]) as fleet:
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(5)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(5)]
             await until(lambda: len(core.jobs) == 5)
             host.stop()
             ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), SOON)
@@ -458,7 +510,7 @@ async def test_a_frontend_beyond_its_credits_is_refused_by_the_core(
     with serving(endpoints[0], core), a_fleet(endpoints[0], credits=10) as fleet:
         monkeypatch.setattr(wire, "MAX_CREDITS", 4)
         try:
-            calls = [asyncio.create_task(fleet.encode(ids(i), None)) for i in range(6)]
+            calls = [asyncio.ensure_future(fleet.encode(ids(i), None)) for i in range(6)]
             await until(lambda: sum(call.done() for call in calls) == 2)
         finally:
             gate.opened.set()
@@ -542,8 +594,8 @@ async def play(script: list[tuple[str, Any]], credit: int, folder: str, stack: E
                 life.hangs = not life.hangs
             elif what == "garbage":
                 link = fleet._links[life.address]
-                link._socket.send(b"\xff")
-                link._drain()  # as after every send
+                assert link._post is not None
+                link._post._own.send(b"\xff")
         await asyncio.sleep(0)
     async with asyncio.timeout(SOON):
         while not all(task.done() for task in tasks) or any(link.calls for link in fleet._links.values()):

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from millirank.errors import ConfigError, MillirankError
 from millirank.metrics import FAMILIES, TIME_BOUNDS, Exposition, LoopLag, Metrics
+from millirank.metrics.lag import WHILE
 from millirank.types import Degraded
 
 DEPLOY = Path(__file__).parent.parent / "deploy" / "prometheus"
@@ -430,3 +431,22 @@ def test_promtool_sees_the_alerts_fire(promtool: str, tmp_path: Path) -> None:
         [promtool, "test", "rules", str(test)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_loop_without_traffic_is_looked_at_less_often() -> None:
+    clock, loop = Clock(), Loop()
+    lag = LoopLag(clock=clock)
+    lag.start(loop, Metrics(), every=0.002, rest=0.02)
+    lag.traffic()
+    lag.traffic()  # the next look is near already
+    for _ in range(2 * WHILE):
+        wait, handle = loop.scheduled[-1]
+        clock.now += wait
+        handle._run()
+    waits = [wait for wait, _ in loop.scheduled]
+    assert waits[0] == 0.02
+    assert waits[1 : WHILE + 2] == [0.002] * (WHILE + 1)  # one for the first call, the rest from the second on
+    assert set(waits[WHILE + 2 :]) == {0.02}
+    assert loop.scheduled[0][1].cancelled()
+    clock.now += 1
+    assert lag.lag > 0.9

@@ -5,6 +5,7 @@ cancellations, deadlines and engine failures. Encoder and reranker have a lane e
 waits for the pairs of another before it is embedded, and the reranker yields the device to the encoder.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -102,6 +103,10 @@ class Core:
     @rerank_costs.setter
     def rerank_costs(self, costs: CostTable) -> None:
         self._reranks.costs = self._depth.costs = costs
+
+    def after_each_batch(self, call: Callable[[], object]) -> None:
+        """Has this called whenever jobs have ended, by the thread that ended them; set before start."""
+        self._encodes.ended = self._reranks.ended = call
 
     def warm_up(self, rounds: int = 5, budget: float = 2.0, idle: float = 0.01) -> None:
         """Measures what every profile of both engines costs.
@@ -204,8 +209,8 @@ class Core:
         else:
             lane.costs.doubt(start)
         ran = self._clock() - start
-        ends = np.cumsum(counts)
+        ends = itertools.accumulate(counts)
         return [
-            Reranked(own, start - job.submitted, ran)
-            for job, own in zip(jobs, np.split(scores, ends[:-1]), strict=True)
+            Reranked(scores[end - count : end], start - job.submitted, ran)
+            for job, count, end in zip(jobs, counts, ends, strict=True)
         ]

@@ -12,6 +12,7 @@ from millirank_engines.base import Profile
 
 from .pace import Pace, Paces
 
+STRIDE = 4  # candidates from a first guess of the depth to the second; doubled from then on
 AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
 
 
@@ -74,6 +75,7 @@ class CostTable:
             for edge in self.edges
         ]
         self._solved, self._solving = 0, threading.Lock()
+        self._cut: tuple[tuple[int, ...], list[tuple[int, int]]] = (), []  # the last counts, and their spans
         self._solve(AT_ONCE)
 
     def observe(self, profile: Profile, taken: float) -> None:
@@ -114,6 +116,9 @@ class CostTable:
         Returns:
             Chunks whose members are a partition of range(n).
         """
+        if len(lengths) == 1:  # a lone query
+            first = self._covers[self._edge(int(lengths[0]))].first
+            return [Chunk(self._profiles[first[1]], np.zeros(1, np.intp))]
         buckets = self._bucket(lengths)
         counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
         chunks = []
@@ -125,32 +130,44 @@ class CostTable:
                 members = members[profile.batch :]
         return chunks
 
-    def depth_that_fits(self, lengths: Sequence[NDArray[np.integer]], budget: float) -> int:
+    def depth_that_fits(
+        self, lengths: Sequence[NDArray[np.integer]], budget: float, together: int = 0, most: int | None = None
+    ) -> int:
         """How many candidates of each request can be scored, all requests together, within the budget.
 
         Args:
             lengths: for each request, tokens of its pairs in prior order.
             budget: seconds, at the present pace.
+            together: how many requests there are, alike to these; 0 means just these.
+            most: the depth that is enough; None for the longest request's own.
 
         Returns:
-            The largest depth, up to the longest request's own, whose plan fits; 0 if none does.
+            The largest depth, up to the most, whose plan fits; 0 if none does.
         """
         deepest = max(map(len, lengths), default=0)
+        deepest = deepest if most is None else min(deepest, most)
         if not deepest:
             return 0
-        together = self._bucket(lengths[0] if len(lengths) == 1 else np.concatenate(lengths))
-        if self.cost(np.bincount(together, minlength=len(self.edges)).tolist()) <= budget:
+        times = together or len(lengths)
+        buckets = [self._bucket(lengths[place % len(lengths)][:deepest]) for place in range(min(times, len(lengths)))]
+
+        def cost(depth: int) -> float:
+            own = buckets[0][:depth] if len(buckets) == 1 else np.concatenate([own[:depth] for own in buckets])
+            counts = np.bincount(own, minlength=len(self.edges))
+            if times > len(buckets):
+                counts = counts * times // len(buckets)
+            return self.cost(counts.tolist())
+
+        low, high, above = 0, deepest, cost(deepest)  # low fits, or is nothing; high does not
+        if above <= budget:
             return deepest
-        counts = np.zeros((deepest + 1, len(self.edges)), np.int64)  # by depth and edge
-        for request in lengths:
-            hot = np.zeros((deepest, len(self.edges)), np.int64)
-            hot[np.arange(len(request)), self._bucket(request)] = 1
-            counts[1:] += hot.cumsum(axis=0)
-        low, high = 0, deepest - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self.cost(counts[middle].tolist()) <= budget
-            low, high = (middle, high) if fits else (low, middle - 1)
+        middle, stride = round(deepest * budget / above), STRIDE  # cost grows about evenly with depth
+        while high - low > 1:
+            middle = min(max(middle, low + 1), high - 1)
+            fits = cost(middle) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+            step, stride = min(stride, (high - low) // 2), 2 * stride
+            middle += step if fits else -step
         return low
 
     def _edge(self, length: int) -> int:
@@ -178,6 +195,9 @@ class CostTable:
 
     def _cuts(self, counts: Sequence[int]) -> list[tuple[int, int]]:
         """The cheapest way to run counts[e] sequences of each edge: the spans of edges that are run as one."""
+        key = tuple(counts)
+        if key == self._cut[0]:  # a depth that was found to fit is planned next
+            return self._cut[1]
         last = len(self.edges)
         self._solve(sum(counts))
         best: list[float] = [0.0]
@@ -197,4 +217,5 @@ class CostTable:
         while end:
             groups.append((start[end], end))
             end = start[end]
+        self._cut = key, groups
         return groups

@@ -1,5 +1,6 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,8 +72,10 @@ class Lane(Generic[J]):
         self._hopes = hopes
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._lost = lost
+        self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
         self._busy_until = 0.0  # monotonic seconds, predicted
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()  # of the queue
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung where the thread may sleep
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -99,13 +102,15 @@ class Lane(Generic[J]):
 
     def submit(self, job: J) -> None:
         """Lets a job wait for its batch, or ends it now if it would come too late; from any thread."""
-        with self._wake:
+        with self._lock:
             now = self._clock()
             stopping = self._stopping
             hopeless = not stopping and self.queue.hopeless(job, now, self._busy(now), *self._predictions)
             if not stopping and not hopeless:
+                sleeps = not self.queue
                 self.queue.push(job)
-                self._wake.notify()
+                if sleeps:  # only now: the thread looks at the queue without the lock
+                    self._bell.put(None)
         if stopping:
             job.done(Unavailable(STOPPED))
         elif hopeless:
@@ -113,7 +118,7 @@ class Lane(Generic[J]):
 
     def backlog(self) -> float:
         """Seconds of what runs and what waits; from any thread."""
-        with self._wake:
+        with self._lock:
             waiting = self.costs.predicted(self.queue.sequences, self.queue.longest)
             return self._busy(self._clock()) + waiting
 
@@ -138,23 +143,24 @@ class Lane(Generic[J]):
 
     def close(self) -> None:
         """Ends the thread after the batch that runs, fails what still waits, and frees the engine."""
-        with self._wake:
+        with self._lock:
             self._stopping = True
-            self._wake.notify()
+        self._bell.put(None)
         if self._thread is not None:
             self._thread.join()
         self._refuse_waiting()
         self.model.engine.close()
 
     def _refuse_waiting(self) -> None:
-        with self._wake:
+        with self._lock:
             waiting = self.queue.drain()
         for job in waiting:
             job.done(Unavailable(STOPPED))
+        self.ended()
 
     def step(self) -> None:
         """Runs one batch and ends every one of its jobs; the lock is held while the queue is read."""
-        with self._wake:
+        with self._lock:
             now = self._clock()
             batch = self.queue.pop(now, *self._predictions)
         for job in batch.cancelled:
@@ -162,6 +168,7 @@ class Lane(Generic[J]):
         for job in batch.hopeless:
             self._give_up(job, now)
         if not batch.ready:
+            self.ended()
             return
         results: Sequence[Result | Exception]
         lost: DeviceLost | None = None
@@ -178,12 +185,13 @@ class Lane(Generic[J]):
             if job.cancelled:
                 self._metrics.overran(self.name)
             job.done(result)
+        self.ended()
         if lost is not None:
             self._lose(lost)
 
     def _lose(self, error: DeviceLost) -> None:
         """Takes no more jobs: none would be answered."""
-        with self._wake:
+        with self._lock:
             self._stopping = True
         self._refuse_waiting()
         self._lost(error)
@@ -227,9 +235,7 @@ class Lane(Generic[J]):
     def _loop(self) -> None:
         if self._background:
             device.background()
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self.queue)
-                if self._stopping:
-                    return
-            self.step()
+        while not self._stopping:
+            self._bell.get()
+            while self.queue and not self._stopping:
+                self.step()

@@ -54,22 +54,22 @@ class Paces:
 
     def __init__(self, n: int, others: float) -> None:
         self.values: NDArray[np.float64] = np.ones(n)  # (n,)
-        self._weights, self._others = np.full(n, others), others
+        self._up, self._down = 1 + others * STEP * QUANTILE, 1 - others * STEP * (1 - QUANTILE)
         self._doubted = -math.inf  # monotonic seconds
 
     def observe(self, at: int, ratio: float) -> None:
         """Learns from one call of the one at that place, that took ratio times its measured cost."""
-        steps = np.where(ratio > self.values, STEP * QUANTILE, -STEP * (1 - QUANTILE))
-        self._weights[at] = 1.0
-        steps *= self._weights
-        self._weights[at] = self._others
-        self._move(steps)
+        own = float(self.values[at])
+        self._move(np.where(self.values < ratio, self._up, self._down))
+        own *= 1 + (STEP * QUANTILE if ratio > own else -STEP * (1 - QUANTILE))
+        self.values[at] = min(max(own, LIMITS[0]), LIMITS[1])
 
     def doubt(self, now: float) -> None:
         """As that of a Pace."""
         elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
-        self._move(np.where(self.values > LEAST_DOUBTED, -DOUBT * elapsed, 0.0))
+        self._move(np.where(self.values > LEAST_DOUBTED, 1 - DOUBT * elapsed, 1.0))
 
     def _move(self, by: NDArray[np.float64]) -> None:
-        self.values *= 1 + by
-        self.values.clip(*LIMITS, out=self.values)
+        self.values *= by
+        np.minimum(self.values, LIMITS[1], out=self.values)
+        np.maximum(self.values, LIMITS[0], out=self.values)

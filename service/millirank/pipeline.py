@@ -1,14 +1,12 @@
 """The whole path of a query: tokens, encode, retrieve, PHASE_RETRIEVED, rerank, PHASE_RANKED."""
 
 import asyncio
-import functools
-import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import ParamSpec, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +14,16 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 from millirank_engines.pack import Ids
 
+from .deadline import before, by, leave
 from .errors import DeadlineExceeded, Overloaded, Unavailable
 from .jobs import Encoded, Reranked
+from .reader import Reader
 from .rerank import blend
 from .retrieve import Retriever
 from .tokens import Tokenizer
 from .transport import Transport
-from .types import Degraded, Hit, Order, Phase, Query, Ranking, Rows, Served, Timings
+from .types import Degraded, Hit, Order, Phase, Query, Ranking, Served, Timings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 HANDOVER = 0.0005  # seconds from the end of an engine's work until what it found is here
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Catalog(Protocol):
         """Which snapshot."""
 
     def rendered(self, rows: Sequence[int]) -> Sequence[tuple[str, bytes]]:
-        """The id and the serialized millirank.v1.Product of each row; called from the executor's thread only."""
+        """The id and the serialized millirank.v1.Product of each row; from any thread."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,7 @@ class Pipeline:
         retriever: the lexical and the dense index.
         encoder_tokens: the encoder's tokenizer.
         reranker_tokens: the reranker's tokenizer.
-        executor: one thread, which alone reads indexes and products; the event loop reads the dictionaries that
-            words are corrected with, and nothing else.
+        executor: reads indexes and products where that takes too long for the event loop.
         limits: how far a query may go; replaced, if at all, before the first real query.
         clock: monotonic seconds, the same that Query.arrived and Query.deadline were read from.
     """
@@ -91,7 +88,7 @@ class Pipeline:
         self._encoder_tokens, self._reranker_tokens = encoder_tokens, reranker_tokens
         self._same_queries = reranker_tokens.same_queries(encoder_tokens)
         self.limits = limits or Limits()
-        self._executor, self._clock = executor, clock
+        self._read, self._clock = Reader(executor), clock
         self.sample: Callable[[Served], None] | None = None  # told what is served; set by its owner
 
     async def search(self, query: Query) -> AsyncGenerator[Ranking, None]:
@@ -107,67 +104,83 @@ class Pipeline:
             pair_tokens, pair_truncated = tokens, truncated
         else:
             pair_tokens, pair_truncated = self._reranker_tokens.query(text)
-        timings = Timings(tokens=_micros(self._clock() - query.arrived))
-
         asked = self._clock()
-        words = self._on_executor(self._words, text)  # while the encoder runs
+        spent = {"tokens": _micros(asked - query.arrived)}
+
+        encoding, degraded = self._ask_encoder(tokens, query, asked)
         try:
-            encoded, degraded = await self._encode(tokens, query)
-        except BaseException:
-            words.cancel()
-            raise
+            await asyncio.sleep(0)  # it leaves before we begin
+            words = await self._read(self._words, text)
+            encoded = None
+            if encoding is not None:
+                encoded, degraded = await self._encoded(encoding, query)
+        finally:
+            leave(encoding)
         waited, ran = (encoded.queued, encoded.ran) if encoded else (self._clock() - asked, 0.0)
-        timings = replace(timings, encode_queue=_micros(waited), encode=_micros(ran))
-        found = await self._on_executor(self._find, query, await words, encoded.vector if encoded else None)
-        timings = replace(timings, retrieve=_micros(found.retrieving), render=_micros(found.rendering))
+        found = await self._read(self._find, query, words, encoded.vector if encoded else None)
+        self._read.took(found.retrieving + found.rendering)
+        spent |= {"encode_queue": _micros(waited), "encode": _micros(ran), "retrieve": _micros(found.retrieving)}
         answer = Ranking(
             phase=Phase.RETRIEVED,
-            hits=_hits(found.order, found.products),
-            timings=replace(timings, total=self._since(query)),
+            hits=_hits(found.order.head(query.limit), found.products),
+            timings=Timings(**spent, render=_micros(found.rendering), total=self._since(query)),
             degraded=degraded,
             index_version=str(self._catalog.version),
             query_truncated=truncated or pair_truncated,
         )
-        reranking = asyncio.ensure_future(
-            self._rerank(pair_tokens, found.order, query, text)
-        )  # while the answer leaves
+        asked, ended = self._clock(), list[float]()
+        reranking, reason = self._ask_reranker(pair_tokens, found.order, query, text, asked)
         try:
+            if reranking is not None:
+                reranking.add_done_callback(lambda _: ended.append(self._clock()))
+                await asyncio.sleep(0)  # it leaves before the answer is written
             yield answer
-            reranked, reason, waited = await reranking
+            reranked = None
+            if reranking is not None:
+                reranked, reason = await self._reranked(reranking, query)
         finally:
-            reranking.cancel()  # without effect once it has ended
+            leave(reranking)
+        waited = ended[0] - asked if ended else 0.0  # however slowly the answer was read meanwhile
         waited, ran = (reranked.queued, reranked.ran) if reranked else (waited, 0.0)
-        timings = replace(timings, rerank_queue=_micros(waited), rerank=_micros(ran))
         order = blend(found.order, reranked.scores) if reranked else found.order
-        missing = [row for row in order.rows[: query.limit].tolist() if row not in found.products]
+        head, rendering = order.head(query.limit), found.rendering
+        missing = [row for row in head.rows.tolist() if row not in found.products]
         if missing:
             start = self._clock()
-            found.products.update(await self._on_executor(self._products, missing))
-            timings = replace(timings, render=timings.render + _micros(self._clock() - start))
-        yield replace(
-            answer,
+            found.products.update(await self._read(self._products, missing))
+            rendering += self._clock() - start
+        spent |= {"render": _micros(rendering), "rerank_queue": _micros(waited), "rerank": _micros(ran)}
+        yield Ranking(
             phase=Phase.RANKED,
-            hits=_hits(order.head(query.limit), found.products),
-            timings=replace(timings, total=self._since(query)),
+            hits=_hits(head, found.products),
+            timings=Timings(**spent, total=self._since(query)),
             rerank_depth=len(reranked.scores) if reranked else 0,
             degraded=degraded or reason,
+            index_version=answer.index_version,
+            query_truncated=answer.query_truncated,
         )
 
-    async def _encode(self, tokens: Ids, query: Query) -> tuple[Encoded | None, Degraded | None]:
-        """The query's embedding, or why there is none and the lexical index must answer alone.
+    def _ask_encoder(
+        self, tokens: Ids, query: Query, now: float
+    ) -> tuple["asyncio.Future[Encoded] | None", Degraded | None]:
+        """Asks for the query's embedding; or why the lexical index must answer alone.
 
         Raises:
             DeadlineExceeded: if the deadline is spent.
         """
-        now = self._clock()
         if query.deadline is not None and query.deadline <= now:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
-        deadline = self._before(query.deadline, self.limits.reply_reserve + query.own)
+        deadline = self._encoded_by(query)
         if deadline is not None and deadline <= now:
             return None, Degraded.ENCODER_OVERRUN
+        return asyncio.ensure_future(self.transport.encode(tokens, before(deadline, HANDOVER), query.priority)), None
+
+    async def _encoded(
+        self, encoding: "asyncio.Future[Encoded]", query: Query
+    ) -> tuple[Encoded | None, Degraded | None]:
+        """The query's embedding, or why there is none and the lexical index must answer alone."""
         try:
-            async with asyncio.timeout(self._left(deadline)):
-                return await self.transport.encode(tokens, self._before(deadline, HANDOVER), query.priority), None
+            return await by(self._encoded_by(query), encoding, self._clock), None
         except EngineError as error:
             log.warning("encoder: %s", error)
             return None, Degraded.ENCODER_FAULT
@@ -175,12 +188,12 @@ class Pipeline:
             return None, Degraded.ENCODER_OVERRUN
 
     def _words(self, text: str) -> tuple[Order, float]:
-        """What the lexical index finds, and the seconds it took; on the executor's thread."""
+        """What the lexical index finds, and the seconds it took."""
         start = self._clock()
         return self._retriever.lexical(text, self.limits.candidates), self._clock() - start
 
     def _find(self, query: Query, words: tuple[Order, float], vector: NDArray[np.float32] | None) -> Found:
-        """Candidates and the products of the first ones; on the executor's thread."""
+        """Candidates and the products of the first ones."""
         start = self._clock()
         lexical, seconds = words
         dense = None if vector is None else self._retriever.dense(vector, self.limits.candidates)
@@ -189,34 +202,31 @@ class Pipeline:
         products = self._products(fused.rows[: query.limit].tolist())
         return Found(fused, products, seconds + retrieved - start, self._clock() - retrieved)
 
-    async def _rerank(
-        self, tokens: Ids, order: Order, query: Query, text: str
-    ) -> tuple[Reranked | None, Degraded | None, float]:
-        """The reranker's scores of the first candidates whose place is not certain, and the seconds it took.
-
-        Or why there are none: whatever the engine does, the final order leaves in time.
-        """
+    def _ask_reranker(
+        self, tokens: Ids, order: Order, query: Query, text: str, now: float
+    ) -> tuple["asyncio.Future[Reranked] | None", Degraded | None]:
+        """Asks for the scores of the first candidates whose place is not certain; or why not, if there is a reason."""
         cap = self.limits.rerank_depth
         rows = order.rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if self.sample is not None:
             self.sample((text, len(tokens), rows))
         rows = rows[order.exact :]
         if not len(rows):
-            return None, None, 0.0
-        asked = self._clock()
-        deadline = self._before(query.deadline, self.limits.reply_reserve)
-        if deadline is not None and deadline <= asked:
-            return None, Degraded.DEADLINE, 0.0
-        reranked, reason = await self._scores(tokens, rows, query, deadline)
-        return reranked, reason, self._clock() - asked
+            return None, None
+        deadline = before(query.deadline, self.limits.reply_reserve)
+        if deadline is not None and deadline <= now:
+            return None, Degraded.DEADLINE
+        scores_by = before(deadline, HANDOVER)
+        return asyncio.ensure_future(
+            self.transport.rerank(tokens, rows, self._catalog.version, scores_by, query.priority)
+        ), None
 
-    async def _scores(
-        self, tokens: Ids, rows: Rows, query: Query, deadline: float | None
+    async def _reranked(
+        self, reranking: "asyncio.Future[Reranked]", query: Query
     ) -> tuple[Reranked | None, Degraded | None]:
+        """The reranker's scores, or why there are none: whatever the engine does, the final order leaves in time."""
         try:
-            async with asyncio.timeout(self._left(deadline)):
-                scores_by = self._before(deadline, HANDOVER)
-                reranked = await self.transport.rerank(tokens, rows, self._catalog.version, scores_by, query.priority)
+            reranked = await by(before(query.deadline, self.limits.reply_reserve), reranking, self._clock)
         except (EngineError, Unavailable) as error:  # the core may have died since it embedded the query
             log.warning("reranker: %s", error)
             return None, Degraded.RERANKER_FAULT
@@ -229,16 +239,8 @@ class Pipeline:
     def _products(self, rows: Sequence[int]) -> dict[int, tuple[str, bytes]]:
         return dict(zip(rows, self._catalog.rendered(rows), strict=True))
 
-    def _on_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
-        call = functools.partial(function, *args, **kwargs)
-        return asyncio.get_running_loop().run_in_executor(self._executor, call)
-
-    def _before(self, deadline: float | None, reserve: float) -> float | None:
-        """The deadline less the time of what is still to be done."""
-        return None if deadline is None else deadline - reserve
-
-    def _left(self, deadline: float | None) -> float | None:
-        return None if deadline is None else deadline - self._clock()
+    def _encoded_by(self, query: Query) -> float | None:
+        return before(query.deadline, self.limits.reply_reserve + query.own)
 
     def _since(self, query: Query) -> int:
         return _micros(self._clock() - query.arrived)
@@ -246,9 +248,13 @@ class Pipeline:
 
 def _hits(order: Order, products: Mapping[int, tuple[str, bytes]]) -> tuple[Hit, ...]:
     """The hits of as much of the order as there are products for, from its head."""
-    placed = zip(order.rows.tolist(), order.scores.tolist(), strict=True)
-    shown = itertools.takewhile(lambda hit: hit[0] in products, placed)
-    return tuple(Hit(rank, products[row][0], score, products[row][1]) for rank, (row, score) in enumerate(shown, 1))
+    hits: list[Hit] = []
+    for row, score in zip(order.rows.tolist(), order.scores.tolist(), strict=True):
+        product = products.get(row)
+        if product is None:
+            break
+        hits.append(Hit(len(hits) + 1, product[0], score, product[1]))
+    return tuple(hits)
 
 
 def _micros(seconds: float) -> int:

@@ -13,7 +13,7 @@ import grpc
 
 METHOD = ("millirank.Probe", "Probe")
 LOOPBACK = "127.0.0.1"
-EVERY = 0.01  # seconds between two probes at least, and none without traffic
+EVERY = 0.01  # seconds between two probes at least, and none without a crowd
 CROWD = 3  # calls that are seen while a probe waits; with fewer it waited for a busy processor, and not in a queue
 PATIENCE = 5.0  # seconds
 
@@ -55,11 +55,19 @@ class Probe:
         """Seconds that a call waits in a queue: as the latest probe did, or as the present one does already."""
         return max(self._latest, self._waited() if self._running is not None else 0.0)
 
-    def nudge(self) -> None:
-        """There is traffic: sends a probe, unless one runs or has just ended."""
+    def nudge(self, ahead: int) -> None:
+        """There is traffic: sends a probe, unless one runs or has just ended.
+
+        A probe costs as much of the loop as half a query, so none is sent where nothing can queue: not before a crowd
+        is in flight, unless the latest probe found one.
+
+        Args:
+            ahead: calls that are in flight.
+        """
         now = self._clock()
         self._seen += 1
-        if self._call is not None and self._running is None and now - self._sent >= EVERY:
+        crowd = ahead >= CROWD - 1 or self._latest > 0
+        if crowd and self._call is not None and self._running is None and now - self._sent >= EVERY:
             self._sent, self._seen = now, 0
             self._running = asyncio.get_running_loop().create_task(self._probe())
 

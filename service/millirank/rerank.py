@@ -23,19 +23,24 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
     if not len(scores):
         return prior
     first, end = prior.exact, prior.exact + len(scores)
-    final = _standard(scores) + _standard(prior.scores[first:end])
-    best = np.argsort(-final, kind="stable")
-    tail = final[best[-1]] + (prior.scores[end:] - prior.scores[end - 1])
-    ahead = final[best[0]] + (prior.scores[:first] - prior.scores[first])
-    return Order(
-        np.concatenate([prior.rows[:first], prior.rows[first:end][best], prior.rows[end:]]),
-        np.concatenate([ahead, final[best], tail]).astype(np.float32),
-        first,
-    )
+    final = _standard(scores.astype(np.float64)) + _standard(prior.scores[first:end].astype(np.float64))
+    best = (-final).argsort(kind="stable")
+    rows, blended = prior.rows.copy(), np.empty(len(prior.rows), np.float32)
+    rows[first:end] = prior.rows[first:end][best]
+    blended[first:end] = final[best]
+    if end < len(rows):
+        blended[end:] = final[best[-1]] + (prior.scores[end:] - prior.scores[end - 1])
+    if first:
+        blended[:first] = final[best[0]] + (prior.scores[:first] - prior.scores[first])
+    return Order(rows, blended, first)
 
 
-def _standard(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Standard scores; zeros where all values are equal."""
-    centred = values - values.sum(dtype=np.float64) / len(values)
-    deviation = math.sqrt(centred @ centred / len(values))
-    return centred / deviation if deviation > 0 else np.zeros_like(centred)
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard scores, in place; zeros where all values are equal."""
+    values -= np.add.reduce(values) / len(values)
+    deviation = math.sqrt(values.dot(values) / len(values))
+    if deviation > 0:
+        values /= deviation
+    else:
+        values[:] = 0.0
+    return values

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,17 +72,30 @@ def fuse(rankings: Sequence[Rows], *, weights: Sequence[float] = (), exact: int 
     Returns:
         Every row once; equal priors in the order of row ids.
     """
-    if not any(len(ranking) for ranking in rankings):
+    found = np.concatenate(rankings) if rankings else np.empty(0, np.uint32)
+    if not len(found):
         return Order(np.empty(0, np.uint32), np.empty(0, np.float32))
-    rows, places = np.unique(np.concatenate(rankings), return_inverse=True)
-    parts = [1.0 / (k + 1 + np.arange(len(ranking))) for ranking in rankings]
+    parts = [_reciprocal(k, len(ranking)) for ranking in rankings]
     if weights:
         parts = [weight * part for weight, part in zip(weights, parts, strict=True)]
-    prior = np.bincount(places, np.concatenate(parts))
     if exact:
-        prior[places[:exact]] += np.arange(exact, 0, -1)
-    order = np.argsort(-prior, kind="stable")
-    return Order(rows[order].astype(np.uint32), prior[order].astype(np.float32), exact)
+        parts[0] = parts[0].copy()
+        parts[0][:exact] += np.arange(exact, 0, -1)
+    by_row = found.argsort(kind="stable")
+    rows, values = found[by_row], np.concatenate(parts)[by_row]
+    begins = np.flatnonzero(np.concatenate((*_FIRST, rows[1:] != rows[:-1])))
+    prior = np.add.reduceat(values, begins)
+    order = (-prior).argsort(kind="stable")
+    return Order(rows[begins[order]].astype(np.uint32, copy=False), prior[order].astype(np.float32), exact)
+
+
+_FIRST = (np.ones(1, np.bool_),)
+
+
+@lru_cache(maxsize=64)
+def _reciprocal(k: int, n: int) -> NDArray[np.float64]:
+    """1 / (k + rank) of n ranks from 1; nobody may change it."""
+    return 1.0 / (k + 1 + np.arange(n))
 
 
 class Bm25Index:

@@ -1,6 +1,5 @@
 """Who is admitted, and how deep is reranked: the pure policies that keep the promised time."""
 
-import itertools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -113,8 +112,8 @@ class Depth:
         rate = self.rate.at(now)
         if rate * left > len(pairs) * self.UTILISATION:
             together = max(len(pairs), min(int(rate * left / 2), AT_ONCE // max(1, cap)))
-            batch = list(itertools.islice(itertools.cycle(pairs), together))
-            depth = min(depth, self.costs.depth_that_fits(batch, together * self.UTILISATION / rate))
+            share = together * self.UTILISATION / rate
+            depth = self.costs.depth_that_fits(pairs, share, together, most=depth)
         if depth < least:  # a share too small for anything is no reason to do nothing in time that is there
             at_least = self.costs.depth_that_fits([own[:least] for own in pairs], left)
             depth = least if at_least >= least else 0

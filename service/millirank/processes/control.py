@@ -48,7 +48,7 @@ class Address(msgspec.Struct, frozen=True):
 
     index: int
     epoch: int  # grows with each restart
-    endpoint: str  # for ZeroMQ
+    endpoint: str  # ipc:///PATH, a Unix socket
 
 
 class Cores(msgspec.Struct, frozen=True, tag=True):

@@ -1,9 +1,10 @@
 """The cores as a frontend sees them: a transport that sends each job to the core that promises the earliest finish."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,6 @@ from . import wire
 from .codec import bytes_from_ids
 from .control import Address as CoreAddress
 from .link import Link
-
-if TYPE_CHECKING:
-    import zmq
 
 __all__ = ["CoreAddress", "Fleet"]
 R = TypeVar("R", Encoded, Reranked)
@@ -42,7 +40,6 @@ class Fleet:
         if not 1 <= credits <= wire.MAX_CREDITS:
             raise ConfigError(f"credits is {credits}: set it to between 1 and {wire.MAX_CREDITS}")
         self._clock, self._credits = clock, credits
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None  # made with the first link
         self._links: dict[CoreAddress, Link] = {}
         self._turn = 0  # who is asked first, of those that promise the same
         self._closed = False
@@ -60,15 +57,7 @@ class Fleet:
             return
         for address in cores:
             if address not in self._links:
-                wire.checked_endpoint(address.endpoint)
-                self._links[address] = Link(address, self._opened(), self._credits)
-
-    def _opened(self) -> "zmq.Context[zmq.Socket[bytes]]":
-        import zmq
-
-        if self._context is None:
-            self._context = zmq.Context()
-        return self._context
+                self._links[address] = Link(address, self._credits)
 
     @property
     def available(self) -> bool:
@@ -81,39 +70,39 @@ class Fleet:
         backlogs = [link.estimate.backlog(now) for link in self._links.values() if link.refused is None]
         return min(backlogs, key=lambda backlog: backlog.encode + backlog.rerank, default=Backlog())
 
-    async def encode(self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE) -> Encoded:
+    def encode(
+        self, ids: Ids, deadline: float | None, priority: Priority = Priority.INTERACTIVE
+    ) -> "asyncio.Future[Encoded]":
         """See Transport; raises Overloaded, too, if every core has as many jobs as it may."""
         data, width = bytes_from_ids(ids)
-        return await self._call(Encoded, lambda job: wire.Encode(job, data, width, deadline, priority))
+        return self._call(Encoded, lambda job: wire.Encode(job, data, width, deadline, priority))
 
-    async def rerank(
+    def rerank(
         self,
         query: Ids,
         rows: NDArray[np.uint32],
         snapshot: int,
         deadline: float | None,
         priority: Priority = Priority.INTERACTIVE,
-    ) -> Reranked:
+    ) -> "asyncio.Future[Reranked]":
         """See Transport; raises Overloaded, too, if every core has as many jobs as it may."""
         data, width = bytes_from_ids(query)
         candidates = rows.astype("<u4", copy=False).tobytes()
-        return await self._call(
-            Reranked, lambda job: wire.Rerank(job, data, width, candidates, snapshot, deadline, priority)
-        )
+        return self._call(Reranked, lambda job: wire.Rerank(job, data, width, candidates, snapshot, deadline, priority))
 
-    async def _call(self, kind: type[R], make: Callable[[int], wire.Encode | wire.Rerank]) -> R:
-        link = self._earliest(kind)
-        job, future = link.send(kind, make)
+    def _call(self, kind: type[R], make: Callable[[int], wire.Encode | wire.Rerank]) -> "asyncio.Future[R]":
         try:
-            result = await future
-        finally:
-            link.leave(job)  # without effect once it was answered
-        assert isinstance(result, kind)  # noqa: S101 - the link checks it
-        return result
+            return self._earliest(kind).send(kind, make)
+        except (Unavailable, Overloaded) as error:  # it is raised where the result is awaited, as all others
+            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+            return future
 
     def _earliest(self, kind: type[R]) -> Link:
         """The core that promises the earliest finish for a job of that kind; those that promise the same take turns."""
         links = list(self._links.values())
+        if len(links) == 1 and links[0].free:
+            return links[0]
         if not self.available:
             raise Unavailable(next((link.refused for link in links if link.refused), None) or _NONE)
         self._turn = (self._turn + 1) % len(links)
@@ -136,8 +125,6 @@ class Fleet:
         self._closed = True
         while self._links:
             self._links.popitem()[1].close(Unavailable, "the frontend has stopped: send the request to another server")
-        if self._context is not None:
-            self._context.term()
 
 
 def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Link) -> tuple[float, float, int]:

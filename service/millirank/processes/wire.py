@@ -1,7 +1,8 @@
 """The records between frontends and cores: plain msgpack, so that either side can be written in any language.
 
-A ZeroMQ message has one frame: a msgpack array of records, each an array that begins with its tag. A sender puts
-everything that one tick of its loop produced into one message. Frontends connect a DEALER, a core binds a ROUTER.
+A message is a msgpack array of records, each an array that begins with its tag. A sender puts everything that one tick
+of its loop, or one batch, produced into one message, or a few where it is too large. A core listens on a Unix socket of
+type SOCK_SEQPACKET, frontends connect to it; see post.py.
 
 from both sides
   ["hello", version, who]                                     alone in the first message; its layout never changes
@@ -38,7 +39,7 @@ T = TypeVar("T")
 VERSION = 1
 EVERY_JOB = 0  # the id in a Failed that ends them all
 MAX_CREDITS = 1024  # jobs that a frontend may have open in one core
-HIGH_WATER = 4 * MAX_CREDITS  # messages; a job takes two each way at most, so no send ever meets it
+HIGH_WATER = 4 * MAX_CREDITS  # messages that wait for a frontend: beyond that it reads nothing, and is dropped
 MAX_PATH = 107  # bytes of a socket's path: sun_path of Linux without its final zero
 
 
@@ -136,7 +137,7 @@ def packed(records: Sequence[Request | Answer]) -> bytes:
     return _pack(records)
 
 
-def requests_from(data: bytes) -> list[Request]:
+def requests_from(data: bytes | memoryview) -> list[Request]:
     """What a frontend says.
 
     Raises:
@@ -145,7 +146,7 @@ def requests_from(data: bytes) -> list[Request]:
     return _decoded(_requests, data)
 
 
-def answers_from(data: bytes) -> list[Answer]:
+def answers_from(data: bytes | memoryview) -> list[Answer]:
     """What a core says.
 
     Raises:
@@ -154,7 +155,7 @@ def answers_from(data: bytes) -> list[Answer]:
     return _decoded(_answers, data)
 
 
-def _decoded(decode: Callable[[bytes], T], data: bytes) -> T:
+def _decoded(decode: Callable[[bytes | memoryview], T], data: bytes | memoryview) -> T:
     try:
         return decode(data)
     except (ValueError, RecursionError) as error:
@@ -171,8 +172,8 @@ def mismatch(hello: Hello, me: str) -> str | None:
     )
 
 
-def checked_endpoint(endpoint: str) -> str:
-    """The endpoint, if a socket can have it.
+def path_of(endpoint: str) -> str:
+    """The socket of an endpoint, if it can have one.
 
     Raises:
         ConfigError: if it is no ipc endpoint, or longer than Linux takes.
@@ -185,4 +186,4 @@ def checked_endpoint(endpoint: str) -> str:
             f"the socket {path} has a path of {size} bytes, Linux takes {MAX_PATH}: "
             f"choose a shorter folder, for example with TMPDIR=/tmp"
         )
-    return endpoint
+    return path

@@ -1,0 +1,18 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from millirank.reader import SHORT, Reader
+
+
+async def test_what_is_short_runs_where_it_is_asked_and_what_is_long_on_the_thread() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        read = Reader(executor)
+        assert await read(threading.get_ident) != threading.get_ident()  # until it is known to be short
+        read.took(SHORT / 10)
+        assert await read(threading.get_ident) == threading.get_ident()
+        for _ in range(10):
+            read.took(10 * SHORT)
+        assert await read(threading.get_ident) != threading.get_ident()
+        for _ in range(30):
+            read.took(SHORT / 10)
+        assert await read(threading.get_ident) == threading.get_ident()

@@ -26,7 +26,36 @@ NOTES = (
     "without a judgment out. `difference` is to the first model (or to the order that is named), paired, with its 95 %",
     "interval by bootstrap over queries and p of Fisher's randomization test. People's queries stand in halves, too:",
     "recipes were chosen on `development`, on the demo's and on rule-made queries; `other` had no say.",
+    "",
+    "What `millirank train` was told other than for `base`, which has all kinds and --mix dense=1,bm25=0.5,rule=1.5:",
 )
+STUDENT = "--init base --teacher base=2 --mined-weight 0"
+RECIPES = {
+    "asmined": "--mix dense=1,bm25=1.5,rule=1.5",
+    "nobm25": "--mix dense=1,bm25=0,rule=1.5",
+    "norules": "--mix dense=1,bm25=0.5,rule=0",
+    "rules3": "--mix dense=1,bm25=0.5,rule=3",
+    "nohard": "--right 0 --wrong 0, no products by rule: neither right ones nor those that only look so",
+    "words": "--kinds words --mix dense=1,bm25=1.5,rule=0, title n-grams alone: the recipe before",
+    "words05": "--kinds words --mix dense=1,bm25=0.5,rule=0",
+    "nomodel": "all --kinds but model",
+    "nomisspelt": "all --kinds but misspelt",
+    "nowords": "all --kinds but words",
+    "round2": "--teacher base=1, a second round beside the mined scores",
+    "epochs6": "--epochs 6",
+    "long": "--fields with category and four attributes, --product-tokens 32,48,64, served with 48",
+    "s3": f"{STUDENT} --layers 3 --epochs 4",
+    "s2": f"{STUDENT} --layers 2 --epochs 4",
+    "three": f"{STUDENT} --layers 3 --epochs 6",
+    "two": f"{STUDENT} --layers 2 --epochs 6",
+    "cvA": "--judged-epochs 2 --judged-lr 2e-5 --epochs 0 --init base",
+    "cvB": "--judged-epochs 4 --judged-lr 5e-5 --epochs 0 --init base",
+    "cvC": "--judged-epochs 8 --judged-lr 5e-5 --epochs 0 --init base",
+    "cvD": "--judged-epochs 4 --judged-lr 1e-4 --epochs 0 --init base",
+    "cvT": "--judged-epochs 4 --judged-lr 5e-5 --epochs 0 --init three",
+}
+SHOWN = {"queries", *(f"ndcg@10{what}" for what in ("", " difference", " difference low", " difference high"))}
+SHOWN |= {f"ndcg@10 {what}" for what in ("difference p", "judged", "judged difference", "judged difference p")}
 Stored = Mapping[str, NDArray[np.float32]]
 
 
@@ -73,6 +102,18 @@ def rows_of(case: str, scores: Mapping[str, Scores], first: Sequence[str]) -> It
                 yield Row(f"{case}/{model}", f"{named} p", found.p, "")
 
 
+def told(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: bool) -> Iterator[str]:
+    """Lines on each model's recipe, and on those that are not there."""
+    yield ""
+    for model in models:
+        if model in RECIPES:
+            yield f"- `{model}`: {RECIPES[model]}"
+    scored = {key.partition("@")[0] for key in stored if key.partition("@")[2] in heads}
+    missing = [name for name in RECIPES if name not in models and name not in scored and name.startswith("cv") == folds]
+    if missing:
+        yield f"- not measured yet: {', '.join(f'`{name}` ({RECIPES[name]})' for name in missing)}"
+
+
 def main() -> None:
     """Writes both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,7 +140,9 @@ def main() -> None:
             }
             rows += rows_of(case, scores, given.first)
     title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
-    write(given.name, title, NOTES, rows, shown=None)
+    named = [text.partition("=")[0] for text in given.heads]
+    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds))]
+    write(given.name, title, notes, rows, shown=SHOWN if len(given.first) == 1 else None)
 
 
 if __name__ == "__main__":

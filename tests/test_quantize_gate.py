@@ -158,9 +158,18 @@ def test_medians_are_of_interleaved_calls() -> None:
     ids = {p: np.ones((p.batch, p.length), np.int32) for p in BUCKETS}
     feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
     found = medians(engines, feeds, clock(0.002), rounds=3)
-    assert {p: dict(both) for p, both in found.items()} == {p: {"fp32": 2.0, "int8": 2.0} for p in BUCKETS}
+    assert found == {p: pytest.approx({"fp32": 2.0, "int8": 2.0}) for p in BUCKETS}
     assert len(order) == 4 + 3 * 4
     assert sorted(order[4:8]) == ["fp32", "fp32", "int8", "int8"]
+
+
+def test_what_takes_long_is_timed_less_often() -> None:
+    engine = FakeEngine(4, profiles=[Profile(1, 8), Profile(32, 16)])
+    ids = {p: np.ones((p.batch, p.length), np.int32) for p in engine.profiles}
+    feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
+    found = medians({"fp32": engine}, feeds, clock(0.002, 0.04, *[0.002] * 100), rounds=7)
+    assert found == {p: pytest.approx({"fp32": 2.0}) for p in engine.profiles}
+    assert engine.calls == 2 + 7 + 3
 
 
 # Artifacts

@@ -1,17 +1,17 @@
 """Loads the whole service on a GPU's engines, and the same service on PyTorch, at rising rates.
 
-python loadtest/h100_service.py --index INDEX --engines DIR --device GPU-UUID --queries judgments.csv
+python loadtest/h100_service.py --index INDEX --engines DIR [DIR…] --device GPU-UUID --queries judgments.csv
     [--rates 1,100,1000,3000] [--frontends 8] [--peers torch-eager] [--reference torch-eager-fp32]
 
-Starts the servers itself. Each rate is loaded by our own open-loop client, timed from when a query should have left,
-and by ghz where it is on the PATH. The reference ranks every query once, without a limit of time, to compare the first
-ten hits with.
+Starts the servers itself, one for each folder of engines, called by their backend, and one for each peer. Each rate is
+loaded by our own open-loop client, timed from when a query should have left, and by ghz where it is on the PATH. The
+reference ranks every query once, without a limit of time, to compare the first ten hits with.
 """
 
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import psutil
 from launch import Launched, launch
 from peers.service import PRECISIONS, served_by
 from report import BENCHMARKS, Row, write
+from targets import SERVICE
 
 from millirank.loadtest import ghz
 from millirank.loadtest.client import drive, one_by_one, run
@@ -29,9 +30,9 @@ from millirank.loadtest.schedule import Stretch, arrivals
 from millirank.loadtest.summary import summarize
 from millirank.loadtest.watch import Watch
 from millirank.v1 import search_pb2, search_pb2_grpc
+from millirank_engines import read_manifest
 
 NAME = "h100-service"
-OURS = "tensorrt"
 TOP = 10  # hits that are compared
 WARM = 200  # queries that are not counted
 SHOWN = (
@@ -40,11 +41,11 @@ SHOWN = (
     f"top-{TOP} overlap with torch-eager-fp32", "queries",
 )  # fmt: skip
 NOTES = (
-    "Server and clients share one machine. `tensorrt/…` is millirank, the others are the same service on a peer's",
-    "engines. Latencies are of answered queries, from the time at which each should have been sent, by a client of",
-    "our own; `ghz` counts from the begin of a call. `busy` is the processor time of the busiest process of a kind,",
-    "in cores: where it is near 1, that process is the bottleneck. `top-10 overlap` compares the final rankings with",
-    "those of the FP32 reference. No result or embedding is cached.",
+    "Server and clients share one machine. `tensorrt/…` and `fused/…` are millirank, the others are the same service",
+    "on a peer's engines. Latencies are of answered queries, from the time at which each should have been sent, by a",
+    "client of our own; `ghz` counts from the begin of a call. `busy` is the processor time of the busiest process of",
+    "a kind, in cores: where it is near 1, that process is the bottleneck. `top-10 overlap` is that of final rankings",
+    "with the FP32 reference, over all judged queries, without a limit of time. No result or embedding is cached.",
 )
 
 
@@ -53,6 +54,7 @@ class Load:
     """What every system is put to."""
 
     index: Path
+    engines: Mapping[str, Path]  # by their backend; a peer takes the place of the first
     queries: tuple[str, ...]
     rates: tuple[float, ...]
     seconds: float
@@ -62,11 +64,13 @@ class Load:
     options: tuple[str, ...]  # of serve
 
     @contextmanager
-    def server(self, peer: str, *more: str) -> Iterator[Launched]:
+    def server(self, system: str, *more: str) -> Iterator[Launched]:
         """A server on our engines, or on a peer's."""
+        folder = self.engines.get(system, next(iter(self.engines.values())))
+        options = ("--engines", str(folder), *self.options, *more)
         with (
-            served_by("" if peer == OURS else peer),
-            launch(self.index, self.port, self.metrics_port, (*self.options, *more)) as server,
+            served_by("" if system in self.engines else system),
+            launch(self.index, self.port, self.metrics_port, options) as server,
         ):
             yield replace(server, target=replace(server.target, connections=self.connections))
 
@@ -142,18 +146,20 @@ def rankings(load: Load, system: str) -> list[list[str]]:
 
 
 def overlap_rows(load: Load, reference: str) -> Iterator[Row]:
-    """How many of the reference's first hits ours has among its own."""
-    pairs = zip(rankings(load, OURS), rankings(load, reference), strict=True)
-    shares = [len(set(ours) & set(theirs)) / max(1, len(theirs)) for ours, theirs in pairs]
-    yield Row(f"{OURS}/ranking", f"top-{TOP} overlap with {reference}", sum(shares) / len(shares), "")
-    yield Row(f"{OURS}/ranking", "queries", len(shares), "")
+    """How many of the reference's first hits each of ours has among its own."""
+    truth = rankings(load, reference)
+    for system in load.engines:
+        pairs = zip(rankings(load, system), truth, strict=True)
+        shares = [len(set(ours) & set(theirs)) / max(1, len(theirs)) for ours, theirs in pairs]
+        yield Row(f"{system}/ranking", f"top-{TOP} overlap with {reference}", sum(shares) / len(shares), "")
+        yield Row(f"{system}/ranking", "queries", len(shares), "")
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--engines", type=Path, required=True, help="has encoder/ and reranker/")
+    parser.add_argument("--engines", type=Path, required=True, nargs="+", help="each has encoder/ and reranker/")
     parser.add_argument("--device", required=True, help="as `nvidia-smi -L` names it")
     parser.add_argument("--queries", type=Path, required=True)
     parser.add_argument("--rates", default="1,100,1000,3000", help="queries/s")
@@ -166,9 +172,10 @@ def main() -> None:
     parser.add_argument("--metrics-port", type=int, default=9491)
     parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()
-    fixed = ("--engines", str(given.engines), "--device", given.device, "--frontends", str(given.frontends))
+    fixed = ("--device", given.device, "--frontends", str(given.frontends))
     load = Load(
         index=given.index,
+        engines={read_manifest(folder / "encoder").backend: folder for folder in given.engines},
         queries=tuple(dict.fromkeys(read_queries(given.queries))),
         rates=tuple(float(rate) for rate in given.rates.split(",")),
         seconds=given.seconds,
@@ -178,14 +185,14 @@ def main() -> None:
         options=(*fixed, *given.serve.split()),
     )
     rows: list[Row] = []
-    systems: Sequence[str] = [OURS, *(peer for peer in given.peers.split(",") if peer)]
+    systems: Sequence[str] = [*load.engines, *(peer for peer in given.peers.split(",") if peer)]
     for system in systems:
         print(f"{system} …", flush=True)
         rows.extend(load_rows(load, system))
-        write(NAME, "The service on one GPU", NOTES, rows, given.out, shown=SHOWN)  # what there is
+        write(NAME, "The service on one GPU", NOTES, rows, given.out, shown=SHOWN, targets=SERVICE)  # what there is
     if given.reference:
         rows.extend(overlap_rows(load, given.reference))
-        write(NAME, "The service on one GPU", NOTES, rows, given.out, shown=SHOWN)
+        write(NAME, "The service on one GPU", NOTES, rows, given.out, shown=SHOWN, targets=SERVICE)
     print(f"wrote {given.out / NAME}.json and .md", flush=True)
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from targets import Target, overview, table
+
 from millirank.loadtest.results import Row, published, result
 
 BENCHMARKS = Path(__file__).parent.parent / "docs" / "benchmarks"
@@ -27,13 +29,27 @@ def write(
     rows: Sequence[Row],
     out: Path = BENCHMARKS,
     shown: Collection[str] | None = None,
+    targets: Sequence[Target] = (),
+    compared: Sequence[str] = (),
 ) -> None:
-    """Writes NAME.json and the page NAME.md beside it, with the metrics that are shown: None means all."""
+    """Writes NAME.json and the page NAME.md beside it.
+
+    Args:
+        name: of both files.
+        title: of the page.
+        notes: lines of Markdown below it.
+        rows: all that was measured.
+        out: the folder.
+        shown: the metrics that the page shows; None means all.
+        targets: that a table at the page's head holds the rows to.
+        compared: metrics that have a table of their own there, a line a shape and a column a system.
+    """
     found = result(rows) | {"command": published(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])}
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    head = [*notes, *table(targets, rows), *(line for metric in compared for line in overview(rows, metric))]
     rows = [row for row in rows if shown is None or row.metric in shown]
-    (out / f"{name}.md").write_text(page(title, notes, found, rows), encoding="utf-8")
+    (out / f"{name}.md").write_text(page(title, head, found, rows), encoding="utf-8")
 
 
 def page(title: str, notes: Iterable[str], result: dict[str, object], rows: Sequence[Row]) -> str:

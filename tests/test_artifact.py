@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from millirank_engines import ArtifactRefused, Check, Manifest, ModelSpec, Profile, open_engine, read_manifest
-from millirank_engines.artifact import FORMAT, MANIFEST, SEAL, digest, files_of, parse_profile, seal
+from millirank_engines.artifact import MANIFEST, SEAL, digest, files_of, seal
 from millirank_engines.base import EngineError
 from millirank_engines.build import place
 from millirank_engines.device import Device, cpu_from_cpuinfo, library_version, this_cpu
 from millirank_engines.figures import Latency
+from millirank_engines.manifest import FORMAT, parse_profile
 
 MODEL = ModelSpec("tiny", "embed", "ab", 8, 1, 8, 100, 64, 1, 2, 0)
 

@@ -132,7 +132,7 @@ def test_a_script_builds_each_shape_a_profile_of_its_own_and_compares_with_peers
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
     script = importlib.import_module("h100_engines")
-    profiles = script.exact([Profile(50, 32), Profile(1, 16)])
+    profiles = importlib.import_module("subjects").exact([Profile(50, 32), Profile(1, 16)])
     assert profiles.buckets == (Profile(1, 16), Profile(50, 32))
     held = [[b for b in profiles.buckets if one.holds(b)] for one in profiles.optimization]
     assert sorted(held) == [[Profile(1, 16)], [Profile(50, 32)]]
@@ -144,6 +144,9 @@ def test_a_script_builds_each_shape_a_profile_of_its_own_and_compares_with_peers
     ]
     found = {row.metric: row.value for row in script.speedups(rows, ["torch-eager", "torch-compile"])}
     assert found == {"against torch-eager": pytest.approx(12), "fewer kernels than torch eager": pytest.approx(75)}
+    assert script.some_of("level 5", tuple(script.VARIANTS), "variant", ";") == ("level 5",)
+    with pytest.raises(SystemExit, match="no backend is called tpu: choose from tensorrt, fused"):
+        script.some_of("tensorrt,tpu", tuple(script.BACKENDS), "backend")
 
 
 def test_a_peer_replaces_what_opens_artifacts_in_its_processes_alone(

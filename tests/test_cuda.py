@@ -19,6 +19,12 @@ class cudaError_t(IntEnum):  # noqa: N801 - as cuda-python spells it
     cudaErrorUnknown = 999  # noqa: N815
 
 
+class CUresult(IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
+
+
 class Node(IntEnum):
     cudaGraphNodeTypeKernel = 0  # noqa: N815
     cudaGraphNodeTypeMemcpy = 1  # noqa: N815
@@ -38,6 +44,8 @@ class Bindings:
     """The functions of cuda.bindings.runtime that are used: what they were called with, and what they return."""
 
     cudaError_t = cudaError_t  # noqa: N815
+    CUresult = CUresult
+    CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1)  # noqa: N815
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
     cudaDeviceScheduleSpin, cudaDeviceScheduleBlockingSync = 1, 4  # noqa: N815
@@ -45,7 +53,7 @@ class Bindings:
 
     def __init__(self) -> None:
         self.called: list[tuple[str, tuple[Any, ...]]] = []
-        self.errors: dict[str, cudaError_t] = {}
+        self.errors: dict[str, cudaError_t | CUresult] = {}
         uuid = SimpleNamespace(bytes=bytes(range(16)))
         properties = SimpleNamespace(
             name=b"NVIDIA H100\0\0", uuid=uuid, major=9, minor=0, multiProcessorCount=132, totalGlobalMem=80
@@ -62,10 +70,15 @@ class Bindings:
             "cudaStreamEndCapture": (Handle(12),),
             "cudaGraphInstantiate": (Handle(13),),
             "cudaGraphGetNodes": (["a", "b", "c"], 3),
+            "cuModuleLoadData": (Handle(14),),
+            "cuModuleGetFunction": (Handle(15),),
         }
 
     def cudaGetErrorString(self, error: cudaError_t) -> tuple[cudaError_t, bytes]:  # noqa: N802
         return cudaError_t.cudaSuccess, f"text of {int(error)}".encode()
+
+    def cuGetErrorString(self, error: CUresult) -> tuple[CUresult, bytes]:  # noqa: N802
+        return CUresult.CUDA_SUCCESS, f"text of {int(error)}".encode()
 
     def cudaGraphNodeGetType(self, node: str) -> tuple[cudaError_t, Node]:  # noqa: N802
         return cudaError_t.cudaSuccess, Node.cudaGraphNodeTypeMemcpy if node == "a" else Node.cudaGraphNodeTypeKernel
@@ -73,14 +86,15 @@ class Bindings:
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.called.append((name, arguments))
-            return self.errors.get(name, cudaError_t.cudaSuccess), *self.values.get(name, ())
+            fine = cudaError_t.cudaSuccess if name.startswith("cuda") else CUresult.CUDA_SUCCESS
+            return self.errors.get(name, fine), *self.values.get(name, ())
 
         return call
 
 
 def test_calls_are_those_of_cuda_python() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings, Handle.number, "block")
+    cuda = CudaPython(bindings, bindings, Handle.number, "block")
     assert bindings.called[0] == ("cudaSetDeviceFlags", (4,))
     assert (cuda.stream(urgent=True), cuda.stream(urgent=False)) == (11, 11)
     assert [arguments for name, arguments in bindings.called if "WithPriority" in name] == [(1, -5), (1, 0)]
@@ -98,9 +112,30 @@ def test_calls_are_those_of_cuda_python() -> None:
     assert found.uuid == "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
+def test_kernels_of_our_own_go_through_the_driver() -> None:
+    bindings = Bindings()
+    cuda = CudaPython(bindings, bindings, Handle.number)
+    assert cuda.load_module(b"code") == 14
+    assert cuda.kernel(14, "add", 300) == 15
+    cuda.launch_kernel(15, (7, 8, 9), 128, 300, (4096, 8192), 11)
+    names = [name for name, _ in bindings.called]
+    assert bindings.called[names.index("cuFuncSetAttribute")][1][1:] == (8, 300)
+    kernel, *shape, stream, arguments, extra = bindings.called[-1][1]
+    assert (kernel, shape, stream, extra) == (15, [7, 8, 9, 128, 1, 1, 300], 11, 0)
+    assert arguments[0] == (4096, 8192)
+    cuda.unload_module(14)
+    assert bindings.called[-1] == ("cuModuleUnload", (14,))
+    bindings.errors = {"cuModuleLoadData": CUresult.CUDA_ERROR_OUT_OF_MEMORY}
+    with pytest.raises(CudaError, match=r"cuModuleLoadData failed with cudaErrorMemoryAllocation \(text of 2\)"):
+        cuda.load_module(b"code")
+    bindings.errors = {"cuLaunchKernel": CUresult.CUDA_ERROR_ILLEGAL_ADDRESS}
+    with pytest.raises(DeviceLost):
+        cuda.launch_kernel(15, (1, 1, 1), 32, 0, (), 11)
+
+
 def test_whatever_is_freed_is_freed_by_its_own_call() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings, Handle.number)
+    cuda = CudaPython(bindings, bindings, Handle.number)
     for free, name in (
         (cuda.free, "cudaFree"),
         (cuda.free_pinned, "cudaFreeHost"),
@@ -114,7 +149,7 @@ def test_whatever_is_freed_is_freed_by_its_own_call() -> None:
 
 def test_an_error_of_a_call_has_its_name_its_text_and_a_fix() -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings, Handle.number)
+    cuda = CudaPython(bindings, bindings, Handle.number)
     bindings.errors["cudaMalloc"] = cudaError_t.cudaErrorMemoryAllocation
     with pytest.raises(
         CudaError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation \(text of 2\): free"
@@ -127,7 +162,7 @@ def test_an_error_of_a_call_has_its_name_its_text_and_a_fix() -> None:
 @pytest.mark.parametrize("error", [cudaError_t.cudaErrorIllegalAddress, cudaError_t.cudaErrorUnknown])
 def test_a_sticky_error_is_a_lost_device(error: cudaError_t) -> None:
     bindings = Bindings()
-    cuda = CudaPython(bindings, Handle.number)
+    cuda = CudaPython(bindings, bindings, Handle.number)
     bindings.errors["cudaStreamSynchronize"] = error
     with pytest.raises(DeviceLost, match=f"{error.name}.*must end and start anew") as told:
         cuda.synchronize(11)

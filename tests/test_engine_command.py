@@ -127,7 +127,7 @@ def test_a_killed_build_leaves_the_old_artifact(source: Path, built: Path) -> No
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"backend": "abacus"}, BackendUnavailable, "--backend openvino, tensorrt or tensorrt-rtx"),
+        ({"backend": "abacus"}, BackendUnavailable, "--backend openvino, tensorrt, tensorrt-rtx or fused"),
         ({"level": 5}, EngineError, "--level is for TensorRT: leave it out, or build with --backend tensorrt"),
         ({"profiles": "none.toml"}, EngineError, "give a profiles.toml to --profiles"),
         ({"precision": "int4"}, EngineError, "choose auto, bf16, fp16, fp32, int8 with --precision"),

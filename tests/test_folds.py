@@ -70,12 +70,44 @@ def test_the_folds_of_mining_alone_are_told(tmp_path: Path, monkeypatch: pytest.
     assert set(told[1:]) == {f"{query},{part_of(query, 3)}" for query in GRADES}
 
 
+def test_folds_that_were_mined_elsewhere_are_trained_without_an_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank.commands import train as command
+
+    for number in range(3):
+        told = Learned((), GRADES).fold(number, 3)
+        where = tmp_path / "work" / f"fold{number}"
+        mine([source()], MODELS, where, recipe=RECIPE, hold_out=told.held_out, judgments=told.grades)
+    trained: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(command, "find_spec", lambda _: True)
+    monkeypatch.setattr(command, "train_rounds", lambda work, out, *_: trained.append((work, out)))
+    command.train(work=tmp_path / "work", out=tmp_path / "out", folds=3, size="full", epochs=0)
+    assert [(work.name, out.name) for work, out in trained] == [(f"fold{i}", f"fold{i}") for i in range(3)]
+    told_folds = (tmp_path / "out" / "folds.csv").read_text(encoding="utf-8").splitlines()
+    assert set(told_folds[1:]) == {f"{query},{part_of(query, 3)}" for query in GRADES}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("dense", "--mix dense has no weight"), ("dense=x", "write dense=1,bm25=0.5,rule=1.5")],
+)
+def test_a_mixture_without_weights_is_refused(text: str, message: str) -> None:
+    from millirank.commands.train import _mix
+
+    assert _mix("dense=1,bm25=0.5") == (("dense", 1.0), ("bm25", 0.5))
+    assert _mix(None) == ()
+    with pytest.raises(ConfigError, match=message):
+        _mix(text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"folds": 1, "index": True}, "--folds takes 2 or more"),
-        ({"folds": 5}, "needs --index"),
+        ({"folds": 5, "leave_out": "0/5"}, "leaves --leave-out to itself"),
         ({"size": "huge", "index": True}, "choose one of full, small"),
+        ({"kinds": "type,rhyme", "index": True}, "--kinds rhyme is none"),
         ({"leave_out": "5/5", "index": True}, "write I/N"),
         ({"leave_out": "\N{SUPERSCRIPT TWO}/3", "index": True}, "write I/N"),
         ({"product_tokens": "24;32", "index": True}, "such as 24,32"),

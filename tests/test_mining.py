@@ -220,3 +220,54 @@ def test_packed_sequences_come_back_cut_and_padded() -> None:
     assert lengths.tolist() == [2, 0, 1]
     assert [packed[i].tolist() for i in range(len(packed))] == [[5, 6], [], [8]]
     assert replace(packed).ids.dtype == np.uint16
+
+
+def test_the_teacher_is_mixed_when_training(tmp_path: Path) -> None:
+    lists, _ = mine([source()], MODELS, tmp_path, recipe=RECIPE, judgments={"kettle": {"shop0": 3, "shop20": 0}})
+    assert lists.manifest["parts"] == ["dense", "bm25", "rule"]
+    mined = lists.kind == TEACHER
+    dense, bm25, rule = np.moveaxis(lists.parts[mined].astype(np.float32), 2, 0)
+    np.testing.assert_allclose(lists.targets[mined], dense + 1.5 * bm25 + 1.5 * rule, atol=1e-5)
+    np.testing.assert_allclose(dense.mean(1), 0, atol=1e-3)
+    other = Lists.open(tmp_path).mixed({"rule": 2.0, "dense": 0.5})
+    np.testing.assert_allclose(other.targets[mined], 0.5 * dense + 2 * rule, atol=1e-5)
+    np.testing.assert_array_equal(other.targets[~mined], lists.targets[~mined])
+    with pytest.raises(EngineError, match="is called clicks: mix dense, bm25, rule"):
+        lists.mixed({"clicks": 1.0})
+    with pytest.raises(EngineError, match="above 0"):
+        lists.mixed({"dense": 0.0})
+
+
+def test_folds_take_over_what_was_mined_without_judgments(tmp_path: Path) -> None:
+    held = ["kettle", "lamp"]
+    grades = {"kettle": {"shop0": 3, "shop20": 0}}
+    mined, _ = mine([source()], MODELS, tmp_path / "mined", recipe=RECIPE, hold_out=held)
+    anew, _ = mine([source()], MODELS, tmp_path / "anew", recipe=RECIPE, hold_out=held, judgments=grades)
+
+    def refuse(_: Sequence[str]) -> NDArray[np.float32]:
+        raise AssertionError
+
+    idle = replace(MODELS, query_vectors=refuse, product_vectors=refuse)
+    for like in ("mined", "anew"):
+        where = tmp_path / f"like-{like}"
+        taken, new = mine([source()], idle, where, recipe=RECIPE, hold_out=held, judgments=grades, like=tmp_path / like)
+        assert new
+        for name in ("query", "rows", "targets", "parts", "kind", "source"):
+            np.testing.assert_array_equal(getattr(taken, name), getattr(anew, name))
+        np.testing.assert_array_equal(taken.queries.ids, anew.queries.ids)
+        assert taken.manifest["key"] == anew.manifest["key"] != mined.manifest["key"]
+    with pytest.raises(AssertionError):  # other queries were held out
+        mine([source()], idle, tmp_path / "new", recipe=RECIPE, judgments=grades, like=tmp_path / "mined")
+
+
+def test_only_the_kinds_that_were_named_are_mined(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, kinds=("brand type", "words"))
+    lists, _ = mine([source()], MODELS, tmp_path, recipe=recipe)
+    assert set(lists.manifest["pseudo_queries"]) <= {"brand type", "words"}
+    assert set(lists.manifest["kinds"]) == {"brand type", "words"}
+
+
+def test_what_no_rule_knows_counts_as_neither_right_nor_wrong() -> None:
+    assert z(np.array([3, np.nan, 0, 0], np.float32)).tolist() == pytest.approx([2**0.5, 0, -(0.5**0.5), -(0.5**0.5)])
+    assert z(np.full(3, np.nan, np.float32)).tolist() == [0] * 3
+    assert z(np.array([np.nan, 2], np.float32)).tolist() == [0] * 2

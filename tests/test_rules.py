@@ -11,7 +11,7 @@ import pytest
 from millirank.mining.facts import Facts, facts_of, is_a
 from millirank.mining.misspell import misspelt
 from millirank.mining.queries import KINDS, Drawn, Pseudo, Wanted, pseudo_queries
-from millirank.mining.rules import BEST, Negatives, grade
+from millirank.mining.rules import BEST, Negatives, grade, grades
 from millirank.mining.words import normal, reserved, sizes
 
 
@@ -150,3 +150,19 @@ def test_negatives_are_what_they_claim() -> None:
     for query in draw(100):
         if query.wanted:
             assert set(negatives.right(query.wanted)).isdisjoint(negatives.wrong(query.wanted, rng))
+
+
+def test_a_noun_before_another_names_a_type_still() -> None:
+    shop = [{"title": f"{brand} Monitor Cable {n} m", "brand": brand} for brand in ("Nova", "Orbit") for n in range(9)]
+    shop += [
+        {"title": f"{brand} NX{n}B computer monitor", "brand": brand} for brand in ("Nova", "Orbit") for n in (1, 2)
+    ]
+    types = [facts.type for facts in facts_of(shop)]
+    assert set(types[:18]) == {"monitor cable"}
+    assert set(types[18:]) == {"computer monitor"}
+
+
+def test_a_product_of_no_known_type_is_not_called_wrong() -> None:
+    rows = [Facts(type="printer"), Facts(), Facts(type="cable")]
+    assert np.isnan(grades(Wanted(type="printer"), rows, [0, 1, 2])).tolist() == [False, True, False]
+    assert grades(Wanted(brand="nova"), rows, [1]).tolist() == [0]

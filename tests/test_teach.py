@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from train_kit import SETTINGS, needs_torch, write_lists
 
-from millirank.commands.train import _rounds
+from millirank.commands.trained import train_rounds
 from millirank_engines import open_engine
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.build import train
@@ -22,7 +23,11 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.crossencoder import kept_layers
 from millirank_engines.build.lists import TEACHER, Lists
 from millirank_engines.build.train import CrossTeacher, distil
+from millirank_engines.build.trainer import Trainer
 from millirank_engines.pack import pack_pairs
+
+if TYPE_CHECKING:
+    import torch
 
 SHORT = replace(SETTINGS, epochs=1, judged_epochs=1, judged_repeats=1)
 
@@ -151,7 +156,7 @@ def test_the_student_of_a_round_teaches_the_next(work: Path, teacher: Path, tmp_
     (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
     console = Console(file=StringIO())
     for _ in range(2):  # the second time finds all done
-        _rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
+        train_rounds(work, tmp_path / "out", None, replace(SHORT, layers=2), [], 2, "cpu", console)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert [t["name"] for t in record["teachers"]] == ["round1"]
     assert record["layers"] == 2
@@ -185,3 +190,64 @@ def test_memory_that_ends_names_what_to_lower(
     monkeypatch.setattr(train, "Trainer", full)
     with pytest.raises(EngineError, match="fewer than 4 lists a step with --lists"):
         distil(work, teacher, tmp_path / "out", SHORT, device="cpu")
+
+
+@needs_torch
+def test_a_student_comes_nearer_to_the_states_that_it_matches(work: Path, teacher: Path, tmp_path: Path) -> None:
+    lists = Lists.open(work)
+    apart = {}
+    for hidden in (0.0, 5.0):
+        settings = replace(SETTINGS, layers=2, hidden=hidden, dropout=False, epochs=4, judged_epochs=0, lr=1e-3)
+        trainer = Trainer(lists, teacher, settings, "cpu")
+        trainer.run(tmp_path / f"{hidden}.pt", "key", 1000, lambda _: None)
+        measured = replace(settings, hidden=1.0)
+        trainer.settings = measured
+        _, distance = trainer._scores(trainer.mined[:8], lists.rows[trainer.mined[:8]], 6, train=True)
+        apart[hidden] = float(distance.detach())
+    assert apart[5.0] < 0.8 * apart[0.0]
+    with pytest.raises(EngineError, match="fewer --layers"):
+        replace(SETTINGS, hidden=1.0)
+
+
+@needs_torch
+def test_the_mixture_is_chosen_when_training(work: Path, teacher: Path, tmp_path: Path) -> None:
+    settings = replace(SHORT, mix=(("dense", 1.0), ("rule", 0.25)))
+    distil(work, teacher, tmp_path / "out", settings, device="cpu")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Teacher: 1 z(dense) + 0.25 z(rule), over" in card
+    with pytest.raises(EngineError, match="mix dense, rule"):
+        distil(work, teacher, tmp_path / "no", replace(SHORT, mix=(("bm25", 1.0),)), device="cpu")
+
+
+@needs_torch
+def test_judgments_alone_are_learned_without_an_epoch_of_mined_lists(work: Path, teacher: Path, tmp_path: Path) -> None:
+    ticks: list[train.Tick] = []
+    settings = replace(SETTINGS, epochs=0, judged_epochs=6, judged_lr=3e-3, judged_repeats=2, dropout=False)
+    distil(work, teacher, tmp_path / "out", settings, device="cpu", tell=ticks.append)
+    assert ticks[-1].steps == 6 * 4  # four judged lists twice, and as many mined ones, four a step
+    assert np.mean([tick.loss for tick in ticks[-8:]]) < np.mean([tick.loss for tick in ticks[:8]])
+
+
+def torch_sgd(trainer: Trainer) -> "torch.optim.Optimizer":
+    import torch
+
+    for name, weight in trainer.weights.items():
+        weight.requires_grad_(not name.startswith("embeddings.word"))
+    return torch.optim.SGD([w for w in trainer.weights.values() if w.requires_grad], lr=0.0)
+
+
+@needs_torch
+def test_what_is_there_is_learned_before_what_is_not(work: Path, teacher: Path) -> None:
+    lists = Lists.open(work)
+    trainer = Trainer(lists, teacher, replace(SETTINGS, candidates=5), "cpu")
+    seen: list[int] = []
+    scores = trainer._scores
+
+    def counted(chosen: object, rows: np.ndarray, limit: int, *, train: bool) -> object:
+        seen.append(int((rows >= 0).sum()))
+        return scores(chosen, rows, limit, train=train)  # type: ignore[arg-type]
+
+    trainer._scores = counted  # type: ignore[method-assign, assignment]
+    optimizer = torch_sgd(trainer)
+    trainer._learn(trainer.judged, 0, optimizer, list(trainer.weights.values()))
+    assert seen == [5 * len(trainer.judged)]  # each judged list has five products and three empty places

@@ -116,7 +116,8 @@ def test_timings_lie_beside_the_artifacts_of_a_gpu_and_a_version(
     monkeypatch.setattr(tensorrt, "plan_from_onnx", build)
     (tmp_path / "building").mkdir()
     around = profiles_around([Profile(1, 8)])
-    backend.compile(tmp_path / "model.onnx", tmp_path / "building", around, tmp_path / "engines" / "encoder", print)
+    source: Any = SimpleNamespace(folder=tmp_path)
+    backend.compile(source, tmp_path / "building", around, tmp_path / "engines" / "encoder", print)
     cache = asked["timing_cache"]
     assert isinstance(cache, Path)
     assert cache.parent == tmp_path / "engines"

@@ -36,6 +36,7 @@ def write_lists(folder: Path, init: Path) -> Path:
     manifest = {
         "template": {"fields": ["title"], "product_tokens": 8, "query_tokens": 4},
         "special": SPECIAL,
+        "parts": ["dense", "rule"],
         "word_embeddings": "tiny",
         "encoder": "0" * 64,
         "recipe": asdict(Recipe(each=4)),
@@ -50,6 +51,7 @@ def write_lists(folder: Path, init: Path) -> Path:
         query=np.arange(40, dtype=np.int32),
         rows=rows,
         targets=targets,
+        parts=np.stack([targets, -targets], 2).astype(np.float16),
         kind=kind,
         source=np.zeros(40, np.uint8),
         manifest=manifest,

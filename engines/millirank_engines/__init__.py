@@ -2,7 +2,7 @@
 
 import sys
 
-from .artifact import Manifest, read_manifest
+from .artifact import read_manifest
 from .base import (
     ArtifactRefused,
     BackendUnavailable,
@@ -17,6 +17,7 @@ from .base import (
 from .fake import FakeEngine
 from .figures import Check, Choice, Figure
 from .load import LoadedEngine, open_engine
+from .manifest import Manifest
 from .model import ModelSpec, Task, Template
 from .pack import pack_pairs, pack_sequences, pair_length
 

@@ -73,8 +73,8 @@ def misfits(declared: Mapping[str, str], here: Mapping[str, str]) -> tuple[str, 
 
 
 def readings(backend: str, tensorrt: str, gpu: Gpu) -> dict[str, str]:
-    """What is here, by KEYS; TensorRT-RTX builds for a compute capability, not for one GPU of it."""
-    name = gpu.feature if backend == "tensorrt-rtx" else gpu.name
+    """What is here, by KEYS; what is not TensorRT proper is built for a compute capability, not for one GPU of it."""
+    name = gpu.name if backend == "tensorrt" else gpu.feature
     return {"cuda": gpu.cuda, "driver": gpu.driver, "tensorrt": tensorrt, "gpu": name, "mig": gpu.mig}
 
 

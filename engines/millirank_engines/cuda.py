@@ -115,6 +115,26 @@ class Cuda(Protocol):
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
         """Lets the stream copy bytes from pinned host memory to the device."""
 
+    def load_module(self, code: bytes) -> int:
+        """The module of a kernel's machine code."""
+
+    def unload_module(self, module: int) -> None:
+        """Frees a module."""
+
+    def kernel(self, module: int, symbol: str, shared: int) -> int:
+        """A kernel of a module, allowed that many bytes of shared memory a block."""
+
+    def launch_kernel(
+        self,
+        kernel: int,
+        grid: tuple[int, int, int],
+        threads: int,
+        shared: int,
+        addresses: tuple[int, ...],
+        stream: int,
+    ) -> None:
+        """Lets the stream run a kernel whose arguments are addresses."""
+
     def begin_capture(self, stream: int) -> None:
         """From now on this thread's work on the stream is recorded, not done."""
 
@@ -159,8 +179,8 @@ def open_cuda(wait: Wait = "spin") -> Cuda:
     from .cudapython import CudaPython
 
     try:
-        from cuda.bindings import runtime
+        from cuda.bindings import driver, runtime
         from cuda.bindings.utils import get_cuda_native_handle
     except ImportError as error:
         raise BackendUnavailable("CUDA", "pip install 'millirank[tensorrt]'") from error
-    return CudaPython(runtime, get_cuda_native_handle, wait)
+    return CudaPython(runtime, driver, get_cuda_native_handle, wait)

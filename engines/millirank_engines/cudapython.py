@@ -1,5 +1,6 @@
-"""CUDA's runtime through cuda-python (cuda.bindings 12 and 13)."""
+"""CUDA's runtime, and its driver for kernels of our own, through cuda-python (cuda.bindings 12 and 13)."""
 
+import ctypes
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,12 @@ from .cuda import Properties, Wait, error_from
 class CudaPython:
     """The device of this process; made once, by open_cuda."""
 
-    def __init__(self, runtime: Any, native: Callable[[Any], int], wait: Wait = "spin") -> None:  # noqa: ANN401 - the module has no types
+    def __init__(self, runtime: Any, driver: Any, native: Callable[[Any], int], wait: Wait = "spin") -> None:  # noqa: ANN401 - the modules have no types
         """Claims the device's primary context.
 
         Args:
             runtime: the module cuda.bindings.runtime.
+            driver: the module cuda.bindings.driver.
             native: the number of a handle: cuda.bindings.utils.get_cuda_native_handle.
             wait: how synchronize waits: spin keeps a core busy, block sleeps. On an H100 with 16 cores a graph of
                 0.154 ms took 0.180 ms with block (p50; p99 0.177 and 0.201).
@@ -23,6 +25,7 @@ class CudaPython:
             CudaError: if there is no device, or its driver is too old.
         """
         self._cuda, self._native, self._success = runtime, native, runtime.cudaError_t.cudaSuccess
+        self._driver = driver
         self._in = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         flags = {"spin": runtime.cudaDeviceScheduleSpin, "block": runtime.cudaDeviceScheduleBlockingSync}[wait]
         self._call("cudaSetDeviceFlags", flags)
@@ -40,6 +43,13 @@ class CudaPython:
         text = self._cuda.cudaGetErrorString(error)[1]
         words = text.decode() if isinstance(text, bytes) else str(text)
         raise error_from(call, error.name, words)
+
+    def _drive(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - what the call returns
+        error, *values = getattr(self._driver, name)(*arguments)
+        if error != self._driver.CUresult.CUDA_SUCCESS:
+            words = self._driver.cuGetErrorString(error)[1]
+            raise error_from(name, _runtime_name(error.name), words.decode() if isinstance(words, bytes) else "")
+        return values[0] if len(values) == 1 else values
 
     def properties(self) -> Properties:
         """See Cuda."""
@@ -88,6 +98,34 @@ class CudaPython:
         """See Cuda."""
         self._call("cudaMemcpyAsync", device, host, size, self._in, stream)
 
+    def load_module(self, code: bytes) -> int:
+        """See Cuda."""
+        return self._native(self._drive("cuModuleLoadData", code))
+
+    def unload_module(self, module: int) -> None:
+        """See Cuda."""
+        self._drive("cuModuleUnload", module)
+
+    def kernel(self, module: int, symbol: str, shared: int) -> int:
+        """See Cuda."""
+        function = self._drive("cuModuleGetFunction", module, symbol.encode())
+        largest = self._driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        self._drive("cuFuncSetAttribute", function, largest, shared)
+        return self._native(function)
+
+    def launch_kernel(
+        self,
+        kernel: int,
+        grid: tuple[int, int, int],
+        threads: int,
+        shared: int,
+        addresses: tuple[int, ...],
+        stream: int,
+    ) -> None:
+        """See Cuda."""
+        arguments = (addresses, (ctypes.c_void_p,) * len(addresses))
+        self._drive("cuLaunchKernel", kernel, *grid, threads, 1, 1, shared, stream, arguments, 0)
+
     def begin_capture(self, stream: int) -> None:
         """See Cuda; other threads may allocate meanwhile."""
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -123,3 +161,16 @@ class CudaPython:
     def synchronize(self, stream: int) -> None:
         """See Cuda."""
         self._call("cudaStreamSynchronize", stream)
+
+
+def _runtime_name(name: str) -> str:
+    """The name that CUDA's runtime gives to an error of its driver, such as CUDA_ERROR_ILLEGAL_ADDRESS."""
+    words = name.removeprefix("CUDA_ERROR_").split("_")
+    return _NAMES.get(name, "cudaError" + "".join(word.capitalize() for word in words))
+
+
+_NAMES = {  # where the two differ
+    "CUDA_ERROR_OUT_OF_MEMORY": "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_LAUNCH_FAILED": "cudaErrorLaunchFailure",
+    "CUDA_ERROR_NO_BINARY_FOR_GPU": "cudaErrorNoKernelImageForDevice",
+}

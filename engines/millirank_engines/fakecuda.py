@@ -16,8 +16,10 @@ from .base import DeviceLost
 from .cuda import Properties, error_from
 
 ALIGNMENT = 256
+SHARED, THREADS = 227 << 10, 1024  # of a block, at most
 PROPERTIES = Properties("Fake GPU", "00000000-0000-0000-0000-000000000000", (9, 0), 1, 1 << 30, 13000)
 Action = Callable[[], None]
+Computes = Callable[[bytes, str, tuple[int, int, int], tuple[int, ...]], None]  # code, symbol, grid, addresses
 
 
 @dataclass
@@ -52,13 +54,21 @@ class FakeCuda:
         self._streams: dict[int, _Stream] = {}
         self._graphs: dict[int, list[tuple[str, Action]]] = {}
         self._executables: dict[int, list[tuple[str, Action]]] = {}
+        self._modules: dict[int, bytes] = {}
+        self._kernels: dict[int, tuple[int, str]] = {}
+        self.computes: Computes | None = None  # what a kernel of a module does; without, it does nothing
         self._handles = 0
 
     @property
     def open(self) -> dict[str, int]:
         """What is not freed yet, by its kind."""
         kinds = Counter(block.where for block in self._blocks.values())
-        kinds |= {"stream": len(self._streams), "graph": len(self._graphs), "executable": len(self._executables)}
+        kinds |= {
+            "stream": len(self._streams),
+            "module": len(self._modules),
+            "graph": len(self._graphs),
+            "executable": len(self._executables),
+        }
         return {kind: count for kind, count in kinds.items() if count}
 
     def fail(self, call: str, name: str) -> NoReturn:
@@ -164,6 +174,51 @@ class FakeCuda:
         if not (self.holds(device, size, "device") and self.holds(host, size, "pinned")):
             self.fail("synchronize", "cudaErrorIllegalAddress")
         ctypes.memmove(device, host, size)
+
+    def load_module(self, code: bytes) -> int:
+        """See Cuda."""
+        self._called("load_module")
+        handle = self._handle()
+        self._modules[handle] = code
+        return handle
+
+    def unload_module(self, module: int) -> None:
+        """See Cuda."""
+        self._called("unload_module")
+        del self._modules[module]
+
+    def kernel(self, module: int, symbol: str, shared: int) -> int:
+        """See Cuda."""
+        self._called("kernel")
+        if shared > SHARED:
+            self.fail("kernel", "cudaErrorInvalidValue")
+        handle = self._handle()
+        self._kernels[handle] = module, symbol
+        return handle
+
+    def launch_kernel(
+        self,
+        kernel: int,
+        grid: tuple[int, int, int],
+        threads: int,
+        shared: int,
+        addresses: tuple[int, ...],
+        stream: int,
+    ) -> None:
+        """See Cuda."""
+        self._called("launch_kernel", capturing=True)
+        if not (min(grid) > 0 and 0 < threads <= THREADS and 0 <= shared <= SHARED):
+            self.fail("launch_kernel", "cudaErrorInvalidValue")
+        module, symbol = self._kernels[kernel]
+        code, computes = self._modules[module], self.computes
+
+        def run() -> None:
+            if not all(self.holds(address, 1) for address in addresses):
+                self.fail("synchronize", "cudaErrorIllegalAddress")
+            if computes:
+                computes(code, symbol, grid, addresses)
+
+        self.enqueue(stream, "Kernel", run)
 
     def begin_capture(self, stream: int) -> None:
         """See Cuda."""

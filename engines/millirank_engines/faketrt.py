@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .artifact import parse_profile
 from .base import Engine, Profile
 from .cuda import host_array
 from .fake import FakeEngine
 from .fakecuda import ALIGNMENT, FakeCuda
+from .manifest import parse_profile
 from .trtplan import Range
 
 WEIGHTS, KEPT, PER_TOKEN = 4096, 512, 64  # bytes: of a plan, of a context, of activations by padded token

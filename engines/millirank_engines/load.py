@@ -5,10 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .artifact import Manifest, read_manifest, refuse_misfit, refuse_unverified, stem_of
+from .artifact import read_manifest, refuse_misfit, refuse_unverified
 from .base import BackendUnavailable, Engine
+from .manifest import Manifest, stem_of
 from .mixed import MixedEngine
 from .model import ModelSpec
+from .program import PROGRAM
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,22 @@ def _tensorrt(file: Path, manifest: Manifest, options: _Options) -> Engine:
     )
 
 
+def _fused(file: Path, manifest: Manifest, options: _Options) -> Engine:
+    from .cuda import open_cuda
+    from .fused import FusedEngine
+
+    return FusedEngine(
+        file.with_suffix(Path(PROGRAM).suffix),
+        manifest.profiles,
+        manifest.precision,
+        cuda=open_cuda(),
+        background=options.background,
+        graphs=options.graphs,
+    )
+
+
 _FACTORIES: dict[str, Callable[[Path, Manifest, _Options], Engine]] = {
+    "fused": _fused,
     "openvino": _openvino,
     "tensorrt": _tensorrt,
     "tensorrt-rtx": _tensorrt,

@@ -14,49 +14,32 @@ last kernel writes the output into pinned memory itself. Measured on an H100, Mi
 TensorRT 10.6 to 11 and TensorRT-RTX take the same calls, but for the way to say that the memory is ours.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import DeviceLost, EngineError, EngineFailed, Profile, Tensors, copy_feeds, no_profile
+from .base import EngineFailed, Profile, Tensors, copy_feeds
 from .cuda import Cuda, CudaError, host_array
+from .replay import Bucket, GraphEngine, Memory, aligned
 from .trtallocator import counting_allocator
 from .trtplan import REBUILD, narrowest, ranges_of, tensors_of
 
-ALIGNMENT = 256  # bytes: what TensorRT asks of every address
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What an engine holds, in bytes; none of it changes after load."""
-
-    activations: int  # on the device, shared by all buckets
-    staging: int  # on the device: inputs
-    pinned: int  # page-locked, on the host: inputs and outputs
-    runtime: int  # on the device, by TensorRT itself: weights and what its contexts keep
-    allocations: int  # how often TensorRT has asked for device memory
-
 
 @dataclass(slots=True)
-class _Bucket:
-    """A profile with what runs it; the arrays are pinned memory."""
+class _Bucket(Bucket):
+    """See Bucket; the arrays are pinned memory."""
 
-    profile: Profile
-    context: Any  # tensorrt.IExecutionContext
-    inputs: dict[str, NDArray[np.int32]]
-    output: NDArray[np.float32]
-    span: int  # bytes from the first input's begin to the last one's end
-    executable: int = 0  # the graph, if there is one
+    context: Any = None  # tensorrt.IExecutionContext
+    inputs: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    span: int = 0  # bytes from the first input's begin to the last one's end
 
 
-class TensorRtEngine:
+class TensorRtEngine(GraphEngine[_Bucket]):
     """A plan on a GPU, ready to run when it is made."""
 
     def __init__(
@@ -90,14 +73,9 @@ class TensorRtEngine:
             EngineFailed: if TensorRT cannot load the plan or a graph cannot be captured; the message has the reason.
             DeviceLost: if the device is.
         """
-        self.name = f"{backend}/{precision}"
-        self.profiles = tuple(sorted(profiles))
-        self.graph_nodes: dict[Profile, Mapping[str, int]] = {}  # of each graph: how many kernels, copies, …
-        self._trt, self._cuda, self._rtx = trt, cuda, backend == "tensorrt-rtx"
+        super().__init__(f"{backend}/{precision}", profiles, cuda)
+        self._trt, self._rtx = trt, backend == "tensorrt-rtx"
         self._logger, self._allocator = logger, counting_allocator(trt, cuda)
-        self._buckets: dict[tuple[int, ...], _Bucket] = {}
-        self._opened = ExitStack()
-        self._lost = False
         try:
             self._load(plan, urgent=not background, graphs=graphs)
         except BaseException:
@@ -106,19 +84,17 @@ class TensorRtEngine:
 
     @property
     def memory(self) -> Memory:
-        """What it holds now."""
+        """See GraphEngine."""
         return Memory(self._activations, self._staging, self._pinned, self._allocator.live, self._allocator.calls)
 
     def _load(self, plan: Path, *, urgent: bool, graphs: bool) -> None:
-        cuda, opened = self._cuda, self._opened
-        self._stream = cuda.stream(urgent=urgent)
-        opened.callback(cuda.destroy_stream, self._stream)
+        self._open_stream(urgent=urgent)
         self._runtime = self._trt.Runtime(self._logger)
         self._runtime.gpu_allocator = self._allocator
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             raise EngineFailed(f"TensorRT cannot load {plan}: {self._said()}: {REBUILD} on this machine")
-        opened.callback(self._forget)
+        self._opened.callback(self._forget)
         self._inputs, self._output = tensors_of(self._engine, self._trt)
         ranges = ranges_of(self._engine)
         numbers = {profile: narrowest(ranges, profile) for profile in self.profiles}
@@ -154,10 +130,10 @@ class TensorRtEngine:
         """Allocates once what all buckets share: activations and staging on the device, staging in pinned memory."""
         cuda, inputs = self._cuda, len(self._inputs)
         self._activations = max(map(self._engine.get_device_memory_size_for_profile_v2, numbers))
-        self._staging = max(inputs * _aligned(4 * profile.tokens) for profile in contexts)
+        self._staging = max(inputs * aligned(4 * profile.tokens) for profile in contexts)
         outputs = [tuple(context.get_tensor_shape(self._output)) for context in contexts.values()]
-        self._pinned = self._staging + max(_aligned(4 * int(np.prod(shape))) for shape in outputs)
-        begin = _aligned(self._activations)
+        self._pinned = self._staging + max(aligned(4 * int(np.prod(shape))) for shape in outputs)
+        begin = aligned(self._activations)
         self._activation_address = cuda.allocate(begin + self._staging)
         self._opened.callback(cuda.free, self._activation_address)
         self._device = self._activation_address + begin
@@ -166,7 +142,7 @@ class TensorRtEngine:
 
     def _bucket(self, profile: Profile, context: Any) -> _Bucket:  # noqa: ANN401 - an IExecutionContext
         """Gives a context its addresses."""
-        shape, step = (profile.batch, profile.length), _aligned(4 * profile.tokens)
+        shape, step = (profile.batch, profile.length), aligned(4 * profile.tokens)
         context.set_device_memory(self._activation_address, self._activations)
         inputs: dict[str, NDArray[np.int32]] = {}
         for place, name in enumerate(self._inputs):
@@ -175,37 +151,11 @@ class TensorRtEngine:
             inputs[name][...] = 1  # a valid row, whatever the memory held
         self._must(context.set_tensor_address(self._output, self._host + self._staging), profile)
         output = host_array(self._host + self._staging, tuple(context.get_tensor_shape(self._output)), np.float32)
-        return _Bucket(profile, context, inputs, output, (len(inputs) - 1) * step + 4 * profile.tokens)
+        span = (len(inputs) - 1) * step + 4 * profile.tokens
+        return _Bucket(profile, output, context=context, inputs=inputs, span=span)
 
-    def _warm(self, bucket: _Bucket, *, graphs: bool) -> None:
-        """Runs a bucket once, so that TensorRT allocates and loads what it needs, then captures and replays it."""
-        cuda, stream = self._cuda, self._stream
-        self._enqueue(bucket)
-        cuda.synchronize(stream)
-        if not graphs:
-            return
-        try:
-            graph = self._recorded(bucket)
-            self._opened.callback(cuda.destroy_graph, graph)
-            self.graph_nodes[bucket.profile] = cuda.node_kinds(graph)
-            bucket.executable = cuda.instantiate(graph)
-        except EngineFailed as error:
-            raise EngineFailed(f"{bucket.profile} of {self.name} cannot become a CUDA graph: {error}") from error
-        self._opened.callback(cuda.destroy_executable, bucket.executable)
-        cuda.launch(bucket.executable, stream)  # uploads it
-        cuda.synchronize(stream)
-
-    def _recorded(self, bucket: _Bucket) -> int:
-        """The graph of a bucket's work."""
-        cuda, stream = self._cuda, self._stream
-        cuda.begin_capture(stream)
-        try:
-            self._enqueue(bucket)
-        except EngineFailed:
-            with suppress(CudaError):  # the capture is spoilt, too
-                cuda.destroy_graph(cuda.end_capture(stream))
-            raise
-        return cuda.end_capture(stream)
+    def _fill(self, bucket: _Bucket, feeds: Tensors, shape: tuple[int, ...]) -> None:
+        copy_feeds(feeds, bucket.inputs, shape)
 
     def _enqueue(self, bucket: _Bucket) -> None:
         cuda, stream = self._cuda, self._stream
@@ -224,30 +174,6 @@ class TensorRtEngine:
         if not done:
             raise EngineFailed(f"TensorRT refuses {profile} of {self.name}: {self._said()}: {REBUILD}")
 
-    def infer(self, feeds: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Runs the model once; see Engine. Copies the feeds, returns arrays that are the caller's, releases the GIL.
-
-        Raises:
-            EngineError: if no profile has that shape.
-            EngineFailed: if the runtime failed.
-            DeviceLost: if no inference will work any more in this process.
-        """
-        shape = feeds["input_ids"].shape if "input_ids" in feeds else ()
-        bucket = self._buckets.get(shape)
-        if bucket is None:
-            raise no_profile(self.name, self.profiles, shape)
-        copy_feeds(feeds, bucket.inputs, shape)
-        try:
-            if bucket.executable:
-                self._cuda.launch(bucket.executable, self._stream)
-            else:
-                self._enqueue(bucket)
-            self._cuda.synchronize(self._stream)
-        except DeviceLost:
-            self._lost = True
-            raise
-        return {self._output: bucket.output.copy()}
-
     def inspected(self, profile: Profile, profiler: Any) -> str:  # noqa: ANN401 - an IProfiler
         """The layers that a profile runs, as JSON by TensorRT's inspector; profiler is told their times from now on.
 
@@ -258,18 +184,3 @@ class TensorRtEngine:
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
-
-    def close(self) -> None:
-        """Frees the device; what a lost device held ends with the process."""
-        self.profiles = ()
-        if self._lost:
-            self._opened.pop_all()
-            return
-        try:
-            self._opened.close()
-        except EngineError as error:  # all the others were freed
-            log.warning("%s could not free everything: %s", self.name, error)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

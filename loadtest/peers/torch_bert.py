@@ -7,16 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from millirank_engines.base import Profile, Tensors
 from millirank_engines.build.source import open_source
 from millirank_engines.model import Task
 
+DEVICE = "cuda"
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
-LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cuGraphLaunch")  # prefixes of host calls
-COPIES = ("Memcpy", "Memset")  # prefixes of device work that is no kernel
 
 
 class _Encoder(torch.nn.Module):
@@ -55,7 +53,7 @@ def network(source: str, task: Task, precision: str) -> torch.nn.Module:
     }
     net.load_state_dict(state, strict=False)
     wrapped = _Encoder(net) if task == "embed" else _Reranker(net)
-    return wrapped.to("cuda", DTYPES[precision]).eval()
+    return wrapped.to(DEVICE, DTYPES[precision]).eval()
 
 
 class TorchEngine:
@@ -84,7 +82,7 @@ class TorchEngine:
     def infer(self, feeds: Tensors) -> dict[str, np.ndarray]:
         """See Engine."""
         names = ("input_ids", "attention_mask", "token_type_ids")
-        inputs = [torch.from_numpy(feeds[name]).to("cuda", torch.int64, non_blocking=True) for name in names]
+        inputs = [torch.from_numpy(feeds[name]).to(DEVICE, torch.int64, non_blocking=True) for name in names]
         return {self._output: self._net(*inputs).cpu().numpy()}
 
     def close(self) -> None:
@@ -92,15 +90,3 @@ class TorchEngine:
         self.profiles = ()
         del self._net
         torch.cuda.empty_cache()
-
-    def launches(self, feeds: Tensors) -> tuple[int, int]:
-        """Of one inference, by torch.profiler: kernels that ran on the device, and launches that the host made."""
-        for _ in range(5):
-            self.infer(feeds)
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
-            self.infer(feeds)
-            torch.cuda.synchronize()
-        events = found.events()
-        on_device = [e.name for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
-        kernels = sum(not name.startswith(COPIES) for name in on_device)
-        return kernels, sum(e.name.startswith(LAUNCHES) for e in events)

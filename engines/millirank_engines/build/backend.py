@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from millirank_engines.artifact import Manifest
 from millirank_engines.base import BackendUnavailable, Engine, EngineError
 from millirank_engines.device import Device
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
+from millirank_engines.program import FUSED
 from millirank_engines.trtmodule import BACKENDS
 
 from .graph import Form
 from .nodes import Precision
 from .profiles import Profiles
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from .export import Export
 
 
 class Backend(Protocol):
@@ -49,7 +53,7 @@ class Backend(Protocol):
     def profiles(self, model: ModelSpec, asked: Profiles | None) -> Profiles:
         """What it builds for, where that is asked for, and by default."""
 
-    def compile(self, onnx: Path, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
+    def compile(self, source: "Export", folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
         """Writes what the runtime needs to the folder; out is where that will lie."""
 
     def engine(self, folder: Path, manifest: Manifest) -> Engine | None:
@@ -60,7 +64,7 @@ def backend_of(name: str, options: Mapping[str, object] | None = None) -> Backen
     """A backend for this machine.
 
     Args:
-        name: openvino, tensorrt or tensorrt-rtx.
+        name: openvino, tensorrt, tensorrt-rtx or fused.
         options: of its build, by the names of `millirank engine build`; those that are left out have their defaults.
 
     Raises:
@@ -79,4 +83,8 @@ def backend_of(name: str, options: Mapping[str, object] | None = None) -> Backen
         from .tensorrt import tensorrt_from
 
         return tensorrt_from(name, options or {})
-    raise BackendUnavailable(name, f"this version builds with --backend openvino, {' or '.join(BACKENDS)}")
+    if name == FUSED:
+        from .fused.backend import fused_from
+
+        return fused_from(options or {})
+    raise BackendUnavailable(name, f"this version builds with --backend openvino, {', '.join(BACKENDS)} or {FUSED}")

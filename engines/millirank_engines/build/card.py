@@ -55,7 +55,7 @@ def write_card(folder: Path, record: Mapping[str, Any], scores: Scores = (), sco
         f"  {recipe['each']} products each from BM25, from dense retrieval and at random, and by rule at most",
         f"  {recipe['right']} that are right and {recipe['wrong']} that only look so.",
         f"- Teacher: {_teacher(record)}, over {' + '.join(template['fields'])}.",
-        f"- {record['layers']} layers, from {record['init']}.",
+        f"- {record['layers']} layers, from {record['init']}{_matched(settings['hidden'])}.",
         f"- Listwise KL at temperature {settings['temperature']:g}, {settings['epochs']} epochs, AdamW, learning rate",
         f"  {settings['lr']:g}, {settings['lists']} lists of at most {settings['candidates']} products a step;",
         f"  limit of a product's tokens: {' or '.join(map(str, settings['product_tokens']))}.",
@@ -87,10 +87,14 @@ def _kinds(mined: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in mined["pseudo_queries"].items())
 
 
+def _matched(hidden: float) -> str:
+    return f", whose states are matched at weight {hidden:g}" if hidden else ""
+
+
 def _teacher(record: Mapping[str, Any]) -> str:
     recipe, settings = record["mined"]["recipe"], record["settings"]
-    parts = [("dense", recipe["dense_weight"]), ("BM25", recipe["bm25_weight"]), ("rule", recipe["rule_weight"])]
-    weighted = [(name, settings["mined_weight"] * weight) for name, weight in parts]
+    mined = [(name, recipe[f"{name}_weight"]) for name in ("dense", "bm25", "rule")]
+    weighted = [(name, settings["mined_weight"] * weight) for name, weight in settings["mix"] or mined]
     weighted += [(teacher["name"], teacher["weight"]) for teacher in record["teachers"]]
     return " + ".join(f"{weight:g} z({name})" for name, weight in weighted if weight)
 

@@ -7,18 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from millirank_engines.artifact import (
-    MANIFEST,
-    Manifest,
-    files_of,
-    read_manifest,
-    seal,
-    sha256_of,
-    stem_of,
-)
+from millirank_engines.artifact import MANIFEST, files_of, read_manifest, seal, sha256_of
 from millirank_engines.base import ArtifactRefused, EngineError, Profile
 from millirank_engines.device import library_version
 from millirank_engines.figures import Check
+from millirank_engines.manifest import Manifest, stem_of
 from millirank_engines.model import ModelSpec, Task, Template
 
 from .backend import Backend, backend_of
@@ -78,7 +71,7 @@ def build_engine(  # noqa: PLR0913 - the options of a build
         source: a Hugging Face folder, a hub id, or the name of a model that is installed.
         out: the artifact's folder.
         task: embed or rerank.
-        backend: openvino, tensorrt or tensorrt-rtx, or one with options.
+        backend: openvino, tensorrt, tensorrt-rtx or fused, or one with options.
         precision: fp32, fp16, bf16, int8 or auto; what suits the backend here by default. auto builds the default and
             int8, and keeps for each profile what is faster here and within the gate.
         profiles: what serves, and what a plan is optimized for, or a profiles.toml; by default what the model's
@@ -182,7 +175,7 @@ def _compile(
         say(f"compiling {len(profiles.buckets)} profiles for {backend.name}/{precision}")
         parts[precision] = temporary / f"engine-{precision}"
         parts[precision].mkdir()
-        backend.compile(source / "model.onnx", parts[precision], profiles, out, say)
+        backend.compile(source, parts[precision], profiles, out, say)
     shutil.copyfile(reference.folder / "tokenizer.json", folder / "tokenizer.json")
     say("computing the FP32 reference")
     feeds = parity_feeds(model, words(folder / "tokenizer.json", model), profiles.buckets)
@@ -204,13 +197,13 @@ def _compile(
     return manifest, cases, evaluated
 
 
-def _exported(request: Request, precision: str, reference: Export, out: Path) -> Path:
-    """The folder of the graph that the backend compiles: the reference's, or one of its own types, form and scales."""
+def _exported(request: Request, precision: str, reference: Export, out: Path) -> Export:
+    """What the backend compiles: the reference's, or one of its own types, form and scales."""
     backend = request.backend
     types, scales = backend.types(precision), request.int8.scales if request.int8 and precision == INT8 else None
     if types == "fp32" and not str(backend.form) and scales is None:
-        return reference.folder
-    export_model(
+        return reference
+    return export_model(
         request.source,
         out,
         task=request.task,
@@ -219,7 +212,6 @@ def _exported(request: Request, precision: str, reference: Export, out: Path) ->
         form=backend.form,
         scales=scales,
     )
-    return out
 
 
 def _compared(

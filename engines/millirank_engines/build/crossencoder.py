@@ -173,8 +173,23 @@ def pack(
     return Pairs(torch.where(mask, ids, special["pad"]), mask, ((at >= start) & mask).long())
 
 
-def logits(weights: "Mapping[str, Tensor]", shape: Shape, pairs: Pairs, *, train: bool = False) -> "Tensor":
-    """The score of each pair, float32 (n,); with dropout from the global generator where train."""
+def logits(
+    weights: "Mapping[str, Tensor]",
+    shape: Shape,
+    pairs: Pairs,
+    *,
+    train: bool = False,
+    states: "list[Tensor] | None" = None,
+) -> "Tensor":
+    """The score of each pair, float32 (n,); with dropout from the global generator where train.
+
+    Args:
+        weights: of a network with a head.
+        shape: of the network.
+        pairs: what is scored.
+        train: whether to drop.
+        states: gets each layer's output, (n, length, hidden).
+    """
     import torch
     from torch.nn import functional as f
 
@@ -204,6 +219,8 @@ def logits(weights: "Mapping[str, Tensor]", shape: Shape, pairs: Pairs, *, train
         x = norm(drop(linear(mixed, f"{layer}.attention.output.dense")) + x, f"{layer}.attention.output.LayerNorm")
         grown = f.gelu(linear(x, f"{layer}.intermediate.dense"))
         x = norm(drop(linear(grown, f"{layer}.output.dense")) + x, f"{layer}.output.LayerNorm")
+        if states is not None:
+            states.append(x)
     pooled = drop(torch.tanh(linear(x[:, 0], "pooler.dense")))
     return linear(pooled, "classifier")[:, 0].float()
 

@@ -13,7 +13,7 @@ from .graph import CLASSIFIERS, Form, Head, Network, onnx_from_weights
 from .nodes import Precision
 from .quantize.scales import Scales
 from .source import Source, load_tokenizer, open_source
-from .tensors import SETTINGS, WORDS, ModelRefused
+from .tensors import SETTINGS, WORDS, ModelRefused, TensorFiles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,6 +29,8 @@ class Export:
     folder: Path  # holds model.onnx, tokenizer.json and model.json
     spec: ModelSpec
     inputs: dict[str, str]  # sha256 of every file it was made from, by name
+    network: Network  # what model.onnx computes, for runtimes that do not read it
+    weights: TensorFiles  # of it
 
 
 def export_model(
@@ -108,7 +110,7 @@ def export_model(
     (out / "model.onnx").write_bytes(graph)
     (out / "tokenizer.json").write_bytes(vocabulary)
     (out / "model.json").write_text(json.dumps(spec.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return Export(out, spec, inputs)
+    return Export(out, spec, inputs, network, model.weights)
 
 
 def _sha256(data: bytes) -> str:

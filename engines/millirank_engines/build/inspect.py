@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from millirank_engines.artifact import PLAN, Manifest, refuse_misfit
+from millirank_engines.artifact import PLAN, refuse_misfit
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.cuda import Cuda, open_cuda
+from millirank_engines.manifest import Manifest
 from millirank_engines.trtmodule import trt_logger, trt_module
 
 from .export import export_model

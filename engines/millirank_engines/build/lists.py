@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from millirank_engines.artifact import sha256_of
 from millirank_engines.base import EngineError
 
-FORMAT = 1
+FORMAT = 2
 TEACHER, JUDGED = 0, 1  # what the targets of a list are: scores of the teacher, or ratings of people
 
 
@@ -55,9 +55,36 @@ class Lists:
     query: NDArray[np.int32]  # (n,): the query of each list
     rows: NDArray[np.int32]  # (n, width): products; -1 where a list is shorter
     targets: NDArray[np.float32]  # (n, width): higher is better, comparable within a list only; 0 where rows is -1
+    parts: NDArray[np.float16]  # (n, width, len(manifest["parts"])): what mined targets are mixed of, standard scores
     kind: NDArray[np.uint8]  # (n,): TEACHER or JUDGED
     source: NDArray[np.uint8]  # (n,): which catalogue, an index into manifest["catalogues"]
     manifest: Mapping[str, Any]  # key, template, catalogues, recipe: see millirank.mining
+
+    def mixed(self, weights: Mapping[str, float]) -> "Lists":
+        """With mined targets of sum of weight * part, 0 for parts that are not named; judged lists stay as they are.
+
+        Raises:
+            EngineError: if a part is unknown, or nothing teaches.
+        """
+        names: list[str] = self.manifest["parts"]
+        if unknown := sorted(set(weights) - set(names)):
+            raise EngineError(f"no part of the teacher is called {', '.join(unknown)}: mix {', '.join(names)}")
+        if not any(weights.values()):
+            raise EngineError(f"nothing teaches: give one of {', '.join(names)} a weight above 0")
+        by_part = np.array([weights.get(name, 0.0) for name in names], np.float32)
+        mined = (self.kind == TEACHER)[:, None]
+        return replace(self, targets=np.where(mined, self.parts.astype(np.float32) @ by_part, self.targets))
+
+    def mined(self) -> "Lists":
+        """Without the judged lists, which stand behind the mined ones, and their queries."""
+        count = int((self.kind == TEACHER).sum())
+        last = int(self.query[:count].max(initial=-1)) + 1
+        ends = self.queries.offsets[: last + 1]
+        return replace(
+            self,
+            queries=Packed(self.queries.ids[: ends[-1]], ends),
+            **{name: getattr(self, name)[:count] for name in ("query", "rows", "targets", "parts", "kind", "source")},
+        )
 
     def save(self, folder: Path) -> None:
         """Writes lists.npz, then manifest.json, which makes the folder valid."""
@@ -73,6 +100,7 @@ class Lists:
             query=self.query,
             rows=self.rows,
             targets=self.targets,
+            parts=self.parts,
             kind=self.kind,
             source=self.source,
         )
@@ -102,6 +130,7 @@ class Lists:
                 query=a["query"],
                 rows=a["rows"],
                 targets=a["targets"],
+                parts=a["parts"],
                 kind=a["kind"],
                 source=a["source"],
                 manifest=manifest,

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millirank_engines.artifact import Manifest
 from millirank_engines.base import Engine, Profile
 from millirank_engines.device import Device, this_cpu
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec, Task
 
 from .graph import Form
@@ -17,6 +17,8 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .export import Export
 
 BATCHES: dict[Task, tuple[int, ...]] = {
     "embed": (1, 2, 4, 8),
@@ -76,11 +78,11 @@ class OpenVino:
         """See Backend."""
         return Profiles(asked.buckets if asked else default_profiles(model))
 
-    def compile(self, onnx: Path, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:  # noqa: ARG002 - see Backend
+    def compile(self, source: "Export", folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:  # noqa: ARG002 - see Backend
         """See Backend."""
         import openvino as ov
 
-        ov.save_model(ov.Core().read_model(onnx), folder / "model.xml", compress_to_fp16=False)
+        ov.save_model(ov.Core().read_model(source.folder / "model.onnx"), folder / "model.xml", compress_to_fp16=False)
 
     def engine(self, folder: Path, manifest: Manifest) -> Engine | None:
         """See Backend; without static models, which compute the same."""

@@ -129,6 +129,7 @@ def _config(trt: Any, builder: Any, options: Options) -> Any:  # noqa: ANN401 - 
         config.max_aux_streams = options.aux_streams
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # it is host code, which no loader of ours lets run
     if options.capabilities:
         config.num_compute_capabilities = len(options.capabilities)
         for index, capability in enumerate(options.capabilities):

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from millirank_engines.artifact import parse_profile
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.files import project_file
+from millirank_engines.manifest import parse_profile
 from millirank_engines.model import ModelSpec, Task
 from millirank_engines.pack import pair_length
 

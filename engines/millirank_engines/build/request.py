@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from millirank_engines.artifact import FORMAT, digest, sha256_of
+from millirank_engines.artifact import digest, sha256_of
+from millirank_engines.manifest import FORMAT
 from millirank_engines.model import Task, Template
 
 from .backend import Backend
@@ -56,7 +57,7 @@ class Request:
                 "versions": exact,  # those of a GPU are in its baseline
                 "device": {name: value for name, value in backend.device.to_json().items() if name != "name"},
                 "baseline": dict(backend.baseline),
-                "recipe": {name: sha256_of(here.with_name(name)) for name in RECIPE + backend.recipe},
+                "recipe": {name: sha256_of(here.parent / name) for name in RECIPE + backend.recipe},
                 "task": self.task,
                 "backend": backend.name,
                 "options": dict(backend.options()),

@@ -5,6 +5,7 @@ tokenizer, larger ones (MiniLM-L12, BERT-base, BERT-large) among them, or the st
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,8 +90,8 @@ def taught(
         name = hashlib.sha256(f"{lists.manifest['lists_sha256']} {teacher.key}".encode()).hexdigest()[:16]
         kept = work / f"teacher-{name}.npy"
         if not kept.exists():
-            scores = _scores(lists, np.flatnonzero(mined), teacher.folder, device, tell)
-            part = kept.with_suffix(".part.npy")
+            scores = scored(lists, np.flatnonzero(mined), teacher.folder, device, tell)
+            part = kept.with_suffix(f".{os.getpid()}.npy")  # others may train from the same folder
             np.save(part, scores)
             part.replace(kept)
         targets[mined] += teacher.weight * _standard(np.load(kept), there)
@@ -106,8 +107,28 @@ def _standard(scores: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[
     return made
 
 
-def _scores(lists: Lists, mined: NDArray[np.int64], folder: Path, device: str, tell: Tell) -> NDArray[np.float32]:
-    """A teacher's logits of the mined lists, (mined, width); 0 where a list is shorter."""
+def scored(
+    lists: Lists,
+    chosen: NDArray[np.int64],
+    folder: Path,
+    device: str,
+    tell: Tell = lambda done, of: None,  # noqa: ARG005
+) -> NDArray[np.float32]:
+    """A cross-encoder's logits of lists, read as its own template says.
+
+    Args:
+        lists: among them the chosen ones.
+        chosen: which, (n,).
+        folder: of the model, in Hugging Face's form.
+        device: cuda or cpu.
+        tell: is told of the progress.
+
+    Returns:
+        (n, width); 0 where a list is shorter.
+
+    Raises:
+        EngineError: if the model has another vocabulary or no head.
+    """
     import torch
 
     config, weights = net.load(folder, device)
@@ -123,9 +144,9 @@ def _scores(lists: Lists, mined: NDArray[np.int64], folder: Path, device: str, t
     template = {**lists.manifest["template"], **net.settings(folder).get("template", {})}
     query, query_lengths = lists.queries.padded(template["query_tokens"])
     product, product_lengths = lists.products.padded(template["product_tokens"])
-    rows = lists.rows[mined]
+    rows = lists.rows[chosen]
     at, _ = np.nonzero(rows >= 0)
-    asked, shown = lists.query[mined][at], rows[rows >= 0]
+    asked, shown = lists.query[chosen][at], rows[rows >= 0]
     lengths = query_lengths[asked] + product_lengths[shown] + 3
     order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit in memory fails at once
     found = np.empty(len(order), np.float32)

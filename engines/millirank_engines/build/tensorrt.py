@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millirank_engines import baseline
-from millirank_engines.artifact import PLAN, Manifest, digest, release
+from millirank_engines.artifact import PLAN, digest, release
 from millirank_engines.base import BackendUnavailable, Engine, EngineError
 from millirank_engines.device import Device
 from millirank_engines.files import project_file
 from millirank_engines.gpu import Gpu, sm, this_gpu
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
 from millirank_engines.trtmodule import trt_module
 
@@ -23,6 +24,9 @@ from .nodes import Precision
 from .plan import Options, compute_capability, plan_from_onnx, timing_cache_path
 from .profiles import NAME, TASKS, Profiles, default_profiles, profiles_around, read_profiles
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from .export import Export
 
 ASSUMED = (8, 9)  # the compute capability that TensorRT-RTX builds for where there is no GPU and none is named
 NEXT_MAJOR = 12  # version-compatible plans of TensorRT 10 run on 11, says its documentation
@@ -166,13 +170,14 @@ class TensorRt:
             return default_profiles(model)
         return asked if asked.optimization else profiles_around(asked.buckets)
 
-    def compile(self, onnx: Path, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
+    def compile(self, source: "Export", folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
         """See Backend."""
         timings = None
         if not self._rtx and self._here.gpu:
             timings = timing_cache_path(out, self._here.gpu.name, self.version)
         if self.assumed:
             say(f"there is no GPU here: building for {self.device.name}; name another with --compute-capability")
+        onnx = source.folder / "model.onnx"
         plan = plan_from_onnx(
             onnx, profiles, backend=self.name, options=self._options, timing_cache=timings, progress=say
         )

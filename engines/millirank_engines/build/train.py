@@ -16,8 +16,9 @@ from millirank_engines.base import BackendUnavailable, EngineError
 from . import crossencoder as net
 from .card import write_card
 from .lists import Lists
+from .settings import Settings
 from .teach import CrossTeacher, Tell, taught
-from .trainer import Held, Settings, Tick, Trainer
+from .trainer import Held, Tick, Trainer
 
 __all__ = ["CrossTeacher", "Held", "Settings", "Tick", "distil"]
 
@@ -89,6 +90,7 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)  # noqa: FBT003
     try:
+        lists = lists.mixed(dict(settings.mix)) if settings.mix else lists
         lists = taught(lists, work, teachers, device, mined_weight=settings.mined_weight, tell=tell_teaching)
         trainer = Trainer(lists, init, settings, device)
         held = trainer.run(out / CHECKPOINT, key, checkpoint_every, tell)

@@ -17,6 +17,7 @@ from millirank_engines.base import EngineError
 
 from . import crossencoder as net
 from .lists import JUDGED, TEACHER, Lists
+from .settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,38 +25,6 @@ if TYPE_CHECKING:
 
 CHUNK = 384  # pairs of similar length that run together
 NOTHING = -1e4  # the logit of a product that is not there
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; the defaults are those that the shipped reranker was trained with."""
-
-    layers: int = 0  # of the model, evenly spaced among those that it starts from; 0 keeps all
-    mined_weight: float = 1.0  # of the mined scores in the teacher, beside cross-encoders
-    epochs: int = 3  # over the mined lists
-    lr: float = 1e-4
-    judged_epochs: int = 2  # afterwards, where there are judgments
-    judged_lr: float = 2e-5
-    judged_repeats: int = 8  # of each judged list in such an epoch, beside as many mined lists
-    lists: int = 16  # a step
-    candidates: int = 24  # of a list, at most; the first of each list are drawn anew for every epoch
-    product_tokens: tuple[int, ...] = (24, 32, 48)  # a limit is drawn for each step, so that one model serves several
-    served_tokens: int = 32  # of a product: the limit that the trained model is served with
-    temperature: float = 1.0
-    dropout: bool = True  # as the network's configuration says; on a CPU it takes a quarter of the time
-    warmup: float = 0.06  # part of the steps
-    decay: float = 0.01  # of weights that are no bias and no norm
-    clip: float = 1.0  # norm of the gradient
-    held: int = 400  # mined lists that are never trained on, at most a tenth
-    seed: int = 13
-
-    def __post_init__(self) -> None:
-        """Refuses to serve what was not trained."""
-        longest = max(self.product_tokens)
-        if self.served_tokens > longest:
-            raise EngineError(
-                f"served_tokens is {self.served_tokens}, trained are {longest}: set it to {longest} or less"
-            )
 
 
 @dataclass(frozen=True)
@@ -85,9 +54,13 @@ class Trainer:
         import torch
 
         self.lists, self.settings, self.device = lists, settings, device
-        self.config, self.weights = net.shallow(*net.load(init, device), settings.layers)
+        deeper, self.guide = net.load(init, device)
+        self.config, shared = net.shallow(deeper, self.guide, settings.layers)
+        self.guided = net.Shape.read(deeper)
+        self.weights = {name: w if name == net.WORDS else w.clone() for name, w in shared.items()}
         self.shape = net.Shape.read(self.config)
-        net.add_head(self.weights, self.shape.hidden, settings.seed)
+        for network in (self.weights, self.guide):
+            net.add_head(network, self.shape.hidden, settings.seed)
         template = lists.manifest["template"]
         query, self.query_lengths = lists.queries.padded(template["query_tokens"])
         product, self.product_lengths = lists.products.padded(max(settings.product_tokens))
@@ -182,10 +155,11 @@ class Trainer:
         torch.manual_seed(int(rng.integers(1 << 62)))
         rows, targets = self.lists.rows[lists], self.lists.targets[lists]
         if s.candidates < rows.shape[1]:
-            keep = np.argsort(rng.random(rows.shape), axis=1)[:, : s.candidates]
+            drawn = rng.random(rows.shape) + (rows < 0)  # what is there comes first
+            keep = np.argsort(drawn, axis=1)[:, : s.candidates]
             rows, targets = np.take_along_axis(rows, keep, 1), np.take_along_axis(targets, keep, 1)
-        scores = self._scores(lists, rows, int(rng.choice(s.product_tokens)), train=True)
-        loss = self._kl(scores, rows, targets).mean()
+        scores, apart = self._scores(lists, rows, int(rng.choice(s.product_tokens)), train=True)
+        loss = self._kl(scores, rows, targets).mean() + s.hidden * apart
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, s.clip)
@@ -195,8 +169,10 @@ class Trainer:
             raise EngineError(f"the loss is {value} at step {step + 1}: lower --lr")
         return value, int((rows >= 0).sum())
 
-    def _scores(self, lists: NDArray[np.int64], rows: NDArray[np.int32], limit: int, *, train: bool) -> "Tensor":
-        """Logits of the lists' products (lists, width), NOTHING where a list is shorter."""
+    def _scores(
+        self, lists: NDArray[np.int64], rows: NDArray[np.int32], limit: int, *, train: bool
+    ) -> "tuple[Tensor, Tensor]":
+        """Logits of the lists' products (lists, width), NOTHING where a list is shorter; how far states are apart."""
         import torch
 
         at, _ = np.nonzero(rows >= 0)
@@ -210,6 +186,7 @@ class Trainer:
             return torch.from_numpy(np.ascontiguousarray(values, np.int64)).to(self.device, non_blocking=True)
 
         parts = []
+        apart = torch.zeros((), device=self.device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
             for c in chunks:
                 queries, products = self.query[on(query[c])], self.product[on(product[c])]
@@ -217,9 +194,33 @@ class Trainer:
                 length += -length % 8 if self.device.startswith("cuda") else 0  # tensor cores like multiples of eight
                 special = self.lists.manifest["special"]
                 pairs = net.pack(queries, on(query_lengths[c]), products, on(product_lengths[c]), length, special)
-                parts.append(net.logits(self.weights, self.shape, pairs, train=train and self.settings.dropout))
+                states: list[Tensor] = []
+                dropout = train and self.settings.dropout
+                parts.append(net.logits(self.weights, self.shape, pairs, train=dropout, states=states))
+                if train and self.settings.hidden:
+                    apart = apart + self._apart(states, pairs) / len(chunks)
         full = torch.full((rows.size,), NOTHING, device=self.device)
-        return full.index_copy(0, on(np.flatnonzero(rows >= 0)[order]), torch.cat(parts)).view(rows.shape)
+        scores = full.index_copy(0, on(np.flatnonzero(rows >= 0)[order]), torch.cat(parts)).view(rows.shape)
+        return scores, apart
+
+    def _apart(self, states: "list[Tensor]", pairs: net.Pairs) -> "Tensor":
+        """The mean squared distance of each layer's states from those of the layer that it was, over real tokens.
+
+        Jiao et al. 2020, TinyBERT: Distilling BERT for Natural Language Understanding; of one width, so not projected.
+        """
+        import torch
+
+        theirs: list[Tensor] = []
+        with torch.no_grad():
+            net.logits(self.guide, self.guided, pairs, states=theirs)
+        kept = net.kept_layers(self.guided.layers, self.shape.layers)
+        real = pairs.mask[:, :, None]
+        return torch.stack(
+            [
+                ((ours.float() - theirs[place].float()) ** 2 * real).sum() / (real.sum() * self.shape.hidden)
+                for ours, place in zip(states, kept, strict=True)
+            ]
+        ).mean()
 
     def _kl(self, scores: "Tensor", rows: NDArray[np.int32], targets: NDArray[np.float32]) -> "Tensor":
         """KL(teacher ‖ student) of each list, (lists,)."""
@@ -237,7 +238,7 @@ class Trainer:
             for start in range(0, len(self.held), self.settings.lists):
                 lists = self.held[start : start + self.settings.lists]
                 rows, targets = self.lists.rows[lists], self.lists.targets[lists]
-                scores = self._scores(lists, rows, max(self.settings.product_tokens), train=False)
+                scores, _ = self._scores(lists, rows, max(self.settings.product_tokens), train=False)
                 kl += float(self._kl(scores, rows, targets).sum())
                 ours = np.sign(_differences(scores.cpu().numpy()))
                 theirs = np.sign(_differences(targets))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from millirank_engines.artifact import Manifest, read_manifest, seal
+from millirank_engines.artifact import read_manifest, seal
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.drift import LengthProfile
 from millirank_engines.figures import Check, Latency
 from millirank_engines.load import open_engine
+from millirank_engines.manifest import Manifest
 
 from .parity import PARITY, arithmetic, parity, rankings_agree, read_cases
 from .place import building, move_into_place

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from millirank_engines import Check, Manifest, Profile, read_manifest
-from millirank_engines.artifact import parse_profile
+from millirank_engines.manifest import parse_profile
 from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools, scales, tables
@@ -48,7 +48,7 @@ def build(  # noqa: PLR0913 - the options of a build
     model: Annotated[str, typer.Option(help="A Hugging Face folder, a hub id, or an installed model's name.")],
     task: Annotated[TaskName, typer.Option(help="What the model does.")],
     out: Annotated[Path, typer.Option(help="The artifact's folder; replaced when the build is done.")],
-    backend: Annotated[str, typer.Option(help="What runs it: openvino, tensorrt or tensorrt-rtx.")] = "openvino",
+    backend: Annotated[str, typer.Option(help="What runs it: openvino, tensorrt, tensorrt-rtx or fused.")] = "openvino",
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, fp16, bf16, int8 or auto. Default: what suits this CPU; fp16 for TensorRT."),
@@ -81,7 +81,7 @@ def build(  # noqa: PLR0913 - the options of a build
         bool | None, typer.Option("--version-compatible", help="TensorRT: for later runtimes and the lean one, too.")
     ] = None,
     compute_capability: Annotated[
-        str | None, typer.Option(help="TensorRT-RTX: the GPUs to build for, such as 8.6,8.9. Default: this one.")
+        str | None, typer.Option(help="TensorRT-RTX, fused: the GPUs to build for, such as 8.6,8.9. Default: this one.")
     ] = None,
     graph: Annotated[
         str | None, typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv, or plain.")

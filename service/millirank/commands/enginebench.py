@@ -12,7 +12,7 @@ from rich.table import Table
 
 from millirank.loadtest.results import Row, result
 from millirank_engines import LoadedEngine, Profile, open_engine
-from millirank_engines.artifact import parse_profile
+from millirank_engines.manifest import parse_profile
 
 if TYPE_CHECKING:
     from millirank_engines.build.bench import Timing

@@ -171,8 +171,8 @@ def _write(out: Path, made: dict[Task, "Proposal"]) -> None:
 
 def show_plan(folder: Path, manifest: Manifest, onnx: Path | None, bucket: str | None, console: Console) -> None:
     """A plan's layers against the nodes of its graph, timed on this machine's GPU; says what of it is not to be had."""
-    from millirank_engines.artifact import parse_profile
     from millirank_engines.build.inspect import inspect_plan, nodes_of
+    from millirank_engines.manifest import parse_profile
 
     shape = parse_profile(bucket) if bucket else manifest.profiles[len(manifest.profiles) // 2]
     nodes: list[tuple[str, str]] = []

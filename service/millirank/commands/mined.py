@@ -39,6 +39,10 @@ class Learned:
         unseen = fold(self.grades, part, parts)
         return Learned([*self.held_out, *unseen], without(self.grades, part, parts))
 
+    def fold(self, part: int, parts: int) -> "Learned":
+        """Without one part of the judged queries; no judged query is a pseudo-query, so all folds mine the same."""
+        return Learned([*self.held_out, *self.grades], without(self.grades, part, parts))
+
     def only(self, part: int, parts: int) -> "Learned":
         """Of one part of the judged queries alone; none of the others may be a pseudo-query."""
         kept = fold(self.grades, part, parts)
@@ -76,6 +80,7 @@ def mine_indexes(
     init: str | None,
     template: Mapping[str, object],
     console: Console,
+    like: Path | None = None,
 ) -> None:
     """Mines catalogues into a work folder, unless it holds the lists of the same inputs.
 
@@ -87,6 +92,7 @@ def mine_indexes(
         init: the model to start from, None for the encoder.
         template: what the reranker reads, where it differs from the encoder's template.
         console: shows the progress.
+        like: a folder whose mined lists are taken where they are those of the same inputs.
     """
     loaded = open_engine(CatalogFolder(indexes[0]).engines / "encoder")
     try:
@@ -101,7 +107,14 @@ def mine_indexes(
                 progress.update(tasks[what], completed=done)
 
             lists, new = mine(
-                sources, models, work, recipe=recipe, hold_out=told.held_out, judgments=told.grades, step=step
+                sources,
+                models,
+                work,
+                recipe=recipe,
+                hold_out=told.held_out,
+                judgments=told.grades,
+                like=like,
+                step=step,
             )
     finally:
         loaded.engine.close()

@@ -1,26 +1,22 @@
 """`millirank train`: a reranker that knows a catalogue, from its fields alone or with judgments and clicks besides."""
 
 import csv
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from millirank.errors import ConfigError
 from millirank.evaluation import part_of
-from millirank.loadtest.results import published
-from millirank.mining import Recipe
+from millirank.mining import KINDS, Recipe
 from millirank_engines import BackendUnavailable
 
-from .mined import Learned, bar, learned, mine_indexes, part
-
-if TYPE_CHECKING:
-    from millirank_engines.build.train import CrossTeacher, Held, Settings, Tick
+from .mined import Learned, learned, mine_indexes, part
+from .trained import teachers_of, train_rounds
 
 FOLDS = "folds.csv"  # query and the number of the model that never saw it
 
@@ -63,15 +59,26 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     ] = 0,
     size: Annotated[str | None, typer.Option(help="full or small.  [default: full with a GPU, else small]")] = None,
     queries: Annotated[int | None, typer.Option(min=10, help="Pseudo-queries over all catalogues.")] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help=f"Of pseudo-queries: some of {','.join(KINDS)}.  [default: all]")
+    ] = None,
     each: Annotated[int | None, typer.Option(min=2, help="Candidates from each retriever.")] = None,
+    right: Annotated[int, typer.Option(min=0, help="Candidates that rules call right.")] = Recipe.right,
+    wrong: Annotated[int, typer.Option(min=0, help="Candidates that only look right.")] = Recipe.wrong,
     candidates: Annotated[int | None, typer.Option(min=2, help="Of a list, in one step.")] = None,
     lists: Annotated[int, typer.Option(min=1, help="A step.")] = 16,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Over what was mined.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Over what was mined; 0 learns judgments alone.")] = None,
     layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     teacher: Annotated[
         list[str] | None, typer.Option(help="FOLDER or FOLDER=WEIGHT of a cross-encoder that joins the teacher.")
     ] = None,
+    mix: Annotated[
+        str | None, typer.Option(help="The mined scores in the teacher, such as dense=1,bm25=0.5.  [default: as mined]")
+    ] = None,
+    hidden: Annotated[
+        float, typer.Option(help="How much a student of fewer layers matches the states of those it starts from.")
+    ] = 0.0,
     mined_weight: Annotated[float, typer.Option(help="Of dense, BM25 and rules in the teacher; 0: cross only.")] = 1.0,
     rounds: Annotated[int, typer.Option(min=1, help="The student of a round joins the teacher of the next.")] = 1,
     fields: Annotated[
@@ -90,16 +97,24 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     """Adapt a reranker to a catalogue without clicks or labels, or with them.
 
     Both halves resume: what was mined is reused while its inputs are unchanged, and training goes on from its last
-    checkpoint. To train on another machine, mine here with --mine-only, copy --work there and leave out --index.
+    checkpoint. To train on another machine, mine here with --mine-only, copy --work there and leave out --index; folds,
+    too, are mined here and trained there.
     """
     folder = _work(out, work, mine_only=mine_only)
     if not index and (hold_out or judgments or clicks):
         raise ConfigError("--hold-out, --judgments and --clicks are read when mining: add --index")
-    if folds and (not index or leave_out or folds < 2):  # noqa: PLR2004 - fewer folds leave nothing out
-        raise ConfigError("--folds takes 2 or more, needs --index, and leaves --leave-out to itself")
+    if folds and (leave_out or folds < 2):  # noqa: PLR2004 - fewer folds leave nothing out
+        raise ConfigError("--folds takes 2 or more, and leaves --leave-out to itself")
     console = Console()
     wanted = _size(size, device, mine_only=mine_only)
-    recipe = Recipe(queries=queries or wanted.queries, each=each or wanted.each, seed=seed)
+    recipe = Recipe(
+        queries=queries or wanted.queries,
+        kinds=_kinds(kinds),
+        each=each or wanted.each,
+        right=right,
+        wrong=wrong,
+        seed=seed,
+    )
     limits = _limits(product_tokens)
     if not mine_only and not 0 < served_tokens <= max(limits):
         raise ConfigError(
@@ -108,16 +123,20 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
         )
     template = {"product_tokens": max(limits)} | ({"fields": tuple(fields.split(","))} if fields else {})
     told = _allowed(learned(hold_out or (), judgments, clicks), judgments_fold, leave_out)
+    like = None
     for one, at, to in _runs(told, folds, folder, out):
         if index:
-            mine_indexes(index, at, recipe, one, init, template, console)
+            mine_indexes(index, at, recipe, one, init, template, console, like)
+            like = at
         if to is not None and not mine_only:
             from millirank_engines.build.train import Settings
 
             settings = Settings(
                 layers=wanted.layers if layers is None else layers,
+                mix=_mix(mix),
                 mined_weight=mined_weight,
-                epochs=epochs or wanted.epochs,
+                hidden=hidden,
+                epochs=wanted.epochs if epochs is None else epochs,
                 lr=lr,
                 lists=lists,
                 candidates=candidates or wanted.candidates,
@@ -126,9 +145,9 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
                 dropout=wanted.dropout,
                 seed=seed,
             )
-            _rounds(at, to, init, settings, _teachers(teacher or ()), rounds, device, console)
+            train_rounds(at, to, init, settings, teachers_of(teacher or ()), rounds, device, console)
     if folds and out is not None:
-        _tell_folds(told, folds, out, console)
+        _tell_folds(told.grades or _judged(folder, folds), folds, out, console)
 
 
 def _work(out: Path | None, work: Path | None, *, mine_only: bool) -> Path:
@@ -157,10 +176,35 @@ def _limits(text: str) -> tuple[int, ...]:
     return tuple(map(int, limits))
 
 
-def _tell_folds(told: Learned, folds: int, out: Path, console: Console) -> None:
+def _kinds(text: str | None) -> tuple[str, ...]:
+    """Kinds of pseudo-queries between commas."""
+    kinds = tuple(text.split(",")) if text else Recipe.kinds
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ConfigError(f"--kinds {', '.join(unknown)} is none: choose some of {', '.join(KINDS)}")
+    return kinds
+
+
+def _mix(text: str | None) -> tuple[tuple[str, float], ...]:
+    """Names and weights between commas."""
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    try:
+        return tuple((name, float(weight)) for name, _, weight in pairs)
+    except ValueError as error:
+        raise ConfigError(f"--mix {text} has no weight behind each =: write dense=1,bm25=0.5,rule=1.5") from error
+
+
+def _judged(work: Path, folds: int) -> list[str]:
+    """The queries that the folds' lists were mined with, on another machine."""
+    from millirank_engines.build.lists import Lists
+
+    manifests = [Lists.open(work / f"fold{number}").manifest for number in range(folds)]
+    return sorted({query for manifest in manifests for query in manifest["judged_queries"]})
+
+
+def _tell_folds(judged: Iterable[str], folds: int, out: Path, console: Console) -> None:
     out.mkdir(parents=True, exist_ok=True)  # mining alone does not make it
     with (out / FOLDS).open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in told.grades)])
+        csv.writer(file).writerows([("query", "fold"), *((query, part_of(query, folds)) for query in judged)])
     console.print(f"score each judged query with the model of its fold: see {out / FOLDS}")
 
 
@@ -179,93 +223,6 @@ def _runs(told: Learned, folds: int, work: Path, out: Path | None) -> list[tuple
     if not folds:
         return [(told, work, out)]
     names = [f"fold{number}" for number in range(folds)]
-    return [(told.leaving(i, folds), work / name, out and out / name) for i, name in enumerate(names)]
-
-
-def _teachers(named: Sequence[str]) -> "list[CrossTeacher]":
-    from millirank_engines.build.source import resolve_source
-    from millirank_engines.build.train import CrossTeacher
-
-    made = []
-    for text in named:
-        name, _, weight = text.partition("=")
-        try:
-            made.append(CrossTeacher(resolve_source(name), float(weight or 1)))
-        except ValueError as error:
-            raise ConfigError(f"--teacher {text} has no weight behind its =: write FOLDER=1.5") from error
-    return made
-
-
-def _rounds(
-    work: Path,
-    out: Path,
-    init: str | None,
-    settings: "Settings",
-    teachers: "Sequence[CrossTeacher]",
-    rounds: int,
-    device: str | None,
-    console: Console,
-) -> None:
-    """Trains round by round; what a round made teaches the next."""
-    from millirank_engines.build.train import CrossTeacher
-
-    for number in range(1, rounds):
-        student = work / f"round{number}"
-        _train(work, student, init, settings, teachers, device, console)
-        teachers = [*teachers, CrossTeacher(student)]
-    _train(work, out, init, settings, teachers, device, console)
-
-
-def _train(
-    work: Path,
-    out: Path,
-    init: str | None,
-    settings: "Settings",
-    teachers: "Sequence[CrossTeacher]",
-    device: str | None,
-    console: Console,
-) -> None:
-    from millirank_engines.build.lists import Lists
-    from millirank_engines.build.source import resolve_source
-    from millirank_engines.build.train import distil
-
-    start = resolve_source(init or str(Lists.open(work).manifest["word_embeddings"]))
-    before = (out / "training.json").exists()
-    with bar(console, "{task.fields[more]}") as progress:
-        pairs = 0
-        task = progress.add_task("train", total=None, more="")
-
-        def teach(done: int, of: int) -> None:
-            progress.update(task, description="teach", completed=done, total=of)
-
-        def tell(tick: "Tick") -> None:
-            nonlocal pairs
-            if not pairs:
-                progress.reset(task, description="train")
-            pairs += tick.pairs
-            elapsed = progress.tasks[0].elapsed or 0.0
-            speed = f"{pairs / elapsed:,.0f} pairs/s" if elapsed else ""
-            progress.update(task, completed=tick.step, total=tick.steps, more=f"loss {tick.loss:.3f}  {speed}")
-            if tick.held:
-                progress.console.print(_told(tick.held), highlight=False)
-
-        command = published(["millirank", *sys.argv[1:]])  # the card may be published, folders of this machine not
-        held = distil(
-            work,
-            start,
-            out,
-            settings,
-            teachers=teachers,
-            device=device,
-            command=command,
-            tell=tell,
-            tell_teaching=teach,
-        )
-    if before:
-        console.print(f"nothing changed, so the model in {out} stays. {_told(held[-1])}", highlight=False)
-    else:
-        console.print(f"trained {out}: serve it with `millirank index --catalog FILE --out DIR --reranker {out}`")
-
-
-def _told(held: "Held") -> str:
-    return f"epoch {held.epoch}: held-out KL {held.kl:.4f}, {held.agreement:.1%} of pairs in the teacher's order"
+    return [
+        (told.fold(i, folds) if told.grades else told, work / name, out and out / name) for i, name in enumerate(names)
+    ]

@@ -30,9 +30,9 @@ from .rules import Negatives
 from .teacher import Recipe, Searchable, lists_of
 from .words import normal, reserved
 
-__all__ = ["Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
+__all__ = ["KINDS", "Models", "Recipe", "Source", "Step", "mine", "normal", "read_clicks", "reserved", "without"]
 
-VERSION = 3  # of the mining; raise it when the same inputs give other lists
+VERSION = 4  # of the mining; raise it when the same inputs give other lists
 Ids = Sequence[int] | NDArray[np.generic]
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # n texts to (n, dim), of unit length
 Tokenize = Callable[[Sequence[str]], Sequence[Ids]]  # n texts to ids without special tokens
@@ -94,6 +94,7 @@ def mine(
     recipe: Recipe | None = None,
     hold_out: Sequence[str] = (),
     judgments: Judgments | None = None,
+    like: Path | None = None,
     step: Step = lambda what, done, of: None,  # noqa: ARG005
 ) -> tuple[Lists, bool]:
     """Mines lists into a folder, unless it holds already those of the same inputs.
@@ -104,7 +105,8 @@ def mine(
         folder: where lists.npz and manifest.json go.
         recipe: how; the default is that of the shipped reranker.
         hold_out: queries that are never mined.
-        judgments: ratings to learn from besides, of queries that are not held out.
+        judgments: ratings to learn from besides.
+        like: a folder whose mined lists are taken where their inputs were the same, whatever judgments it has.
         step: is told of the progress.
 
     Returns:
@@ -123,13 +125,16 @@ def mine(
     facts = _facts(sources, models, recipe, hold_out, judgments or {})
     if (read_manifest(folder) or {}).get("key") == facts["key"]:
         return Lists.open(folder), False
-    lists = _mined(sources, models, recipe, hold_out, step)
+    if like is not None and (read_manifest(like) or {}).get("mined_key") == facts["mined_key"]:
+        lists = Lists.open(like).mined()
+    else:
+        lists = _mined(sources, models, recipe, hold_out, step)
     if judgments:
         lists = with_judgments(lists, [s.ids for s in sources], judgments, models.packed_queries)
     split = np.bincount(lists.source[lists.kind == TEACHER], minlength=len(sources))
     for catalogue, count in zip(facts["catalogues"], split.tolist(), strict=True):
         catalogue["pseudo_queries"] = count
-    lists = replace(lists, manifest={**facts, **lists.manifest})
+    lists = replace(lists, manifest={**lists.manifest, **facts})
     lists.save(folder)
     return lists, True
 
@@ -145,25 +150,32 @@ def _facts(
         "special": dict(models.special),
         "template": asdict(models.template),
         "recipe": asdict(recipe),
-        "kinds": dict(KINDS),
+        "kinds": {kind: KINDS[kind] for kind in recipe.kinds},
         "held_out": sorted({normal(q) for q in hold_out}),
+    }
+    judged = {
         "judged_queries": sorted(judgments),
         "judgments": sum(map(len, judgments.values())),
         "judgments_sha256": hashlib.sha256(json.dumps(judgments, sort_keys=True).encode()).hexdigest(),
     }
-    return {"key": hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(), **inputs}
+    return {"key": _hashed({**inputs, **judged}), "mined_key": _hashed(inputs), **inputs, **judged}
+
+
+def _hashed(inputs: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: Sequence[str], step: Step) -> Lists:
     share = np.sqrt([len(s.products) for s in sources])
     counts = np.floor(recipe.queries * share / share.sum()).astype(int)
     queries: list[Pseudo] = []
-    rows, targets, origin = [], [], []
+    rows, parts, origin = [], [], []
     first = 0
+    kinds = {kind: KINDS[kind] for kind in recipe.kinds}
     for number, source in enumerate(sources):
         rng = np.random.default_rng([recipe.seed, number])
         facts = facts_of(source.products)
-        mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out), rng)
+        mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out, kinds=kinds), rng)
         if not mine_now:
             raise CatalogError(f"no words are shared by several titles of {source.name}: train on a larger catalogue")
         catalogue = Searchable(
@@ -176,24 +188,26 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         asked = [query.read for query in mine_now]
         vectors = _encoded(asked, models.query_vectors, f"encode queries for {source.name}", step)
         step(f"mine {source.name}", 0, len(mine_now))
-        found, scores = lists_of(catalogue, mine_now, vectors, recipe, rng)
+        found, scored = lists_of(catalogue, mine_now, vectors, recipe, rng)
         step(f"mine {source.name}", len(mine_now), len(mine_now))
         rows.append(found + first)
-        targets.append(scores)
+        parts.append(scored)
         origin.append(np.full(len(mine_now), number, np.uint8))
         queries += mine_now
         first += len(source.products)
     texts = [text for source in sources for text in source.texts]
-    return Lists(
+    made = Lists(
         queries=models.packed_queries([query.text for query in queries]),
         products=Packed.of(models.tokens(texts), models.template.product_tokens, models.token_dtype),
         query=np.arange(len(queries), dtype=np.int32),
         rows=np.concatenate(rows),
-        targets=np.concatenate(targets),
+        targets=np.zeros((len(queries), recipe.width), np.float32),
+        parts=np.concatenate(parts),
         kind=np.full(len(queries), TEACHER, np.uint8),
         source=np.concatenate(origin),
-        manifest={"pseudo_queries": dict(Counter(query.kind for query in queries))},
+        manifest={"pseudo_queries": dict(Counter(query.kind for query in queries)), "parts": list(recipe.weights)},
     )
+    return made.mixed(recipe.weights)
 
 
 def _encoded(texts: Sequence[str], encode: Encode, what: str, step: Step, block: int = 2048) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from .words import COLOURS, SIZE, STOP, UNITS, sizes, terms
@@ -116,6 +117,7 @@ def _types(texts: Sequence[_Text]) -> dict[str, int]:
     valued = Counter(value for text in texts for value in text.values)
     met: Counter[str] = Counter()
     ends: Counter[str] = Counter()
+    before: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by word, how often each word comes before it
     brands: defaultdict[str, set[str]] = defaultdict(set)
     count: Counter[str] = Counter()
     for text in texts:
@@ -123,17 +125,23 @@ def _types(texts: Sequence[_Text]) -> dict[str, int]:
         for run in text.runs():
             met.update(run)
             ends[run[-1]] += 1
+            for word, following in pairwise(run):
+                before[following][word] += 1
             seen.update(_ngrams(run))
         count.update(seen)
         for phrase in seen:
             brands[phrase].add(text.brand)
     named = {text.named for text in texts} - {""}
     least = max(2, round(4 * (len(texts) / 20_000) ** 0.5))
+    alone = met.copy()
+    for word, n in ends.items():
+        if n >= ENDS * met[word]:
+            alone.subtract(before[word])  # a monitor cable makes monitor no less of a noun
 
     def is_type(phrase: str) -> bool:
         first, last = phrase.partition(" ")[0], phrase.rpartition(" ")[2]
         shared = len(brands[phrase]) >= BRANDS and count[phrase] >= least
-        is_noun = len(last) > 2 and last not in NAMELESS and ends[last] >= ENDS * met[last]  # noqa: PLR2004 - letters
+        is_noun = len(last) > 2 and last not in NAMELESS and ends[last] >= ENDS * alone[last]  # noqa: PLR2004 - letters
         is_value = any(VALUED * met[word] < valued[word] for word in (first, last))
         return phrase in named or (shared and is_noun and not is_value and phrase not in makers)
 

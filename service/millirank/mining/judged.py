@@ -71,6 +71,7 @@ def with_judgments(
         query=np.concatenate([lists.query, np.arange(len(queries), dtype=np.int32) + len(lists.queries)]),
         rows=np.concatenate([lists.rows, np.array(rows, np.int32)]),
         targets=np.concatenate([lists.targets, np.array(targets, np.float32)]),
+        parts=np.concatenate([lists.parts, np.zeros((len(queries), *lists.parts.shape[1:]), np.float16)]),
         kind=np.concatenate([lists.kind, np.full(len(queries), JUDGED, np.uint8)]),
         source=np.concatenate([lists.source, np.array(source, np.uint8)]),
     )

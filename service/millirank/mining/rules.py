@@ -40,8 +40,9 @@ def grade(wanted: Wanted, facts: Facts) -> float:
 
 
 def grades(wanted: Wanted, facts: Sequence[Facts], rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
-    """The grade of each of those products."""
-    return np.array([grade(wanted, facts[row]) for row in rows], np.float32)
+    """The grade of each of those products; NaN where a type is wanted and no rule knows the product's."""
+    found = [grade(wanted, facts[row]) if facts[row].type or not wanted.type else np.nan for row in rows]
+    return np.array(found, np.float32)
 
 
 class Negatives:

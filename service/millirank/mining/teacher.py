@@ -8,7 +8,7 @@ Another part, the embedding of the title alone, made students better on the demo
 worse on Chorus (.73 against .755, raw), whose products and judgments are real: it was left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lexical import Bm25
-from .queries import Pseudo
+from .queries import KINDS, Pseudo
 from .rules import Negatives, grades
 
 EQUAL = 1e-6  # a smaller spread of scores is none
@@ -28,6 +28,7 @@ class Recipe:
     """How lists are mined."""
 
     queries: int = 9_000  # over all catalogues
+    kinds: tuple[str, ...] = tuple(KINDS)  # of pseudo-queries, in the proportions of KINDS
     each: int = 16  # candidates from BM25, from dense retrieval and at random
     pool: int = 50  # half of each are the best, half are drawn from the best of so many
     right: int = 4  # candidates at most that a rule calls right
@@ -36,6 +37,11 @@ class Recipe:
     bm25_weight: float = 1.5
     rule_weight: float = 1.5
     seed: int = 13
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of each part of the teacher."""
+        return {"dense": self.dense_weight, "bm25": self.bm25_weight, "rule": self.rule_weight}
 
     @property
     def width(self) -> int:
@@ -67,28 +73,29 @@ def lists_of(
     vectors: NDArray[np.float32],
     recipe: Recipe,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Candidates and teacher's scores.
+) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
+    """Candidates and the parts of the teacher's scores.
 
     Args:
         catalogue: of at least recipe.width products.
         queries: n pseudo-queries.
         vectors: of their texts as spelt right, (n, dim), of unit length.
-        recipe: how many candidates, and the weights of the teacher.
+        recipe: how many candidates.
         rng: draws from the pools, and the random candidates.
 
     Returns:
-        Rows of the catalogue (n, width), distinct within a list, and the teacher's scores (n, width).
+        Rows of the catalogue (n, width), distinct within a list, and the parts (n, width, 3) in the order of
+        Recipe.weights, 0 where a query has no such part.
     """
     rows = np.empty((len(queries), recipe.width), np.int32)
-    scores = np.empty((len(queries), recipe.width), np.float32)
+    parts = np.zeros((len(queries), recipe.width, len(recipe.weights)), np.float16)
     found = catalogue.scores([query.read for query in queries], vectors)
     for i, (query, (bm25, dense)) in enumerate(zip(queries, found, strict=True)):
         at = rows[i] = candidates(bm25, dense, recipe, rng, by_rule(catalogue.negatives, query, recipe, rng))
-        scores[i] = recipe.dense_weight * z(dense[at]) + recipe.bm25_weight * z(bm25[at])
+        parts[i, :, 0], parts[i, :, 1] = z(dense[at]), z(bm25[at])
         if query.wanted is not None:
-            scores[i] += recipe.rule_weight * z(grades(query.wanted, catalogue.negatives.facts, at))
-    return rows, scores
+            parts[i, :, 2] = z(grades(query.wanted, catalogue.negatives.facts, at))
+    return rows, parts
 
 
 def by_rule(negatives: Negatives, query: Pseudo, recipe: Recipe, rng: np.random.Generator) -> list[int]:
@@ -129,6 +136,7 @@ def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def z(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard scores; all 0 where all are equal."""
-    spread = scores.std()
-    return (scores - scores.mean()) / spread if spread > EQUAL else np.zeros_like(scores)
+    """Standard scores; 0 where there is none (NaN), and everywhere where all are equal."""
+    known = scores[~np.isnan(scores)]
+    spread = known.std() if len(known) else 0.0
+    return np.nan_to_num((scores - known.mean()) / spread) if spread > EQUAL else np.zeros_like(scores)

@@ -6,7 +6,7 @@ import msgspec
 
 from millirank.costs import CostTable
 from millirank.stack import Costs
-from millirank_engines.artifact import parse_profile
+from millirank_engines.manifest import parse_profile
 
 
 class _Measured(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from millirank.errors import ConfigError
-from millirank_engines.artifact import parse_profile
 from millirank_engines.base import EngineError, Profile
+from millirank_engines.manifest import parse_profile
 
 from .noise import Lognormal, Noise
 

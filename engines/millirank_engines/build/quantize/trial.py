@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millirank_engines.artifact import Manifest
 from millirank_engines.base import Engine, EngineError
 from millirank_engines.build.parity import Case, arithmetic, parity
 from millirank_engines.build.progress import Progress
 from millirank_engines.figures import Choice, Figure
 from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
 
 from .choice import chosen, medians
 from .gate import held_to, refuse_losses

@@ -1,0 +1,215 @@
+"""Building for the fused engine: kernels for the GPU here, timed on it, or for one that is elsewhere, untimed."""
+
+import platform
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from millirank_engines import baseline
+from millirank_engines.artifact import digest
+from millirank_engines.base import BackendUnavailable, Engine, EngineError, Profile
+from millirank_engines.build.graph import Form, Network
+from millirank_engines.build.nodes import Precision
+from millirank_engines.build.parity import output_name, parity_feeds, words
+from millirank_engines.build.profiles import NAME, TASKS, Profiles, default_profiles, read_profiles
+from millirank_engines.build.progress import Progress
+from millirank_engines.build.tensors import ModelRefused
+from millirank_engines.cuda import Cuda, open_cuda
+from millirank_engines.device import Device
+from millirank_engines.files import project_file
+from millirank_engines.gpu import Gpu, sm, this_gpu
+from millirank_engines.load import start_engine
+from millirank_engines.manifest import Manifest
+from millirank_engines.model import ModelSpec
+from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_program
+
+from .choices import unseen
+from .layers import Layers, Step, weights_of
+from .tuning import Bench, candidates, cheapest
+from .variants import Compiled, Variant, all_compiled, available
+
+if TYPE_CHECKING:
+    from millirank_engines.build.export import Export
+
+ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
+OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
+
+
+class Fused:
+    """See Backend."""
+
+    name = FUSED
+    precisions: tuple[str, ...] = ("fp16",)
+    libraries: tuple[str, ...] = ("triton",)
+    recipe: tuple[str, ...] = tuple(
+        f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants")
+    )
+    form = Form()
+    versions: Mapping[str, str] = {}
+
+    def __init__(
+        self, *, capability: tuple[int, int] | None = None, baselines: Path | None = None, gpu: Gpu | None = None
+    ) -> None:
+        """Finds the compiler and the GPU, and refuses what they or the baseline do not allow.
+
+        Args:
+            capability: the compute capability to build for; that of the GPU here by default.
+            baselines: a baseline.toml; millirank's own by default.
+            gpu: the one here; the first of this process by default.
+
+        Raises:
+            BackendUnavailable: if the compiler is not installed.
+            EngineError: if the target is too old, or outside the baseline.
+        """
+        if not available():
+            raise BackendUnavailable(FUSED, "pip install 'millirank[fused]'")
+        self._gpu = gpu or this_gpu()
+        self.assumed = capability is None and self._gpu is None
+        self.capability = capability or (self._gpu.capability if self._gpu else ASSUMED)
+        if self.capability < OLDEST:
+            raise EngineError(
+                f"the kernels need {sm(OLDEST)} or later, not {sm(self.capability)}: use --backend tensorrt"
+            )
+        self._given = baselines
+        path = baselines or project_file(baseline.NAME)
+        self.baseline: Mapping[str, str] = baseline.pinned(
+            path, baseline.read_baselines(path), FUSED, {"gpu": sm(self.capability)}
+        )
+
+    @property
+    def _here(self) -> bool:
+        """Whether what is built runs on this machine."""
+        return self._gpu is not None and self._gpu.capability == self.capability
+
+    @cached_property
+    def device(self) -> Device:
+        """See Backend."""
+        if self._gpu and self._here:
+            return self._gpu.device(platform.machine())
+        target = sm(self.capability)
+        return Device("gpu", platform.machine(), f"any GPU of {target}", (target,))
+
+    def options(self) -> Mapping[str, Any]:
+        """See Backend; millirank's own profiles are part of it, because they are what is taken by default."""
+        own = project_file(NAME)
+        return {
+            "capability": self.capability,
+            "timed": self._here,
+            "profiles_file": digest({task: read_profiles(own, task).to_json() for task in TASKS}),
+        }
+
+    def arguments(self) -> list[str]:
+        """See Backend."""
+        elsewhere = [] if self._here else ["--compute-capability", "{}.{}".format(*self.capability)]
+        return [*elsewhere, *(["--baseline", str(self._given)] if self._given else [])]
+
+    def types(self, precision: str) -> Precision:
+        """See Backend; the kernels read the weights themselves, no graph."""
+        del precision
+        return "fp32"
+
+    def profiles(self, model: ModelSpec, asked: Profiles | None) -> Profiles:
+        """See Backend."""
+        return asked or default_profiles(model)
+
+    def compile(self, source: "Export", folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
+        """See Backend."""
+        del out
+        network, inner = source.network, source.weights.shape("encoder.layer.0.intermediate.dense.weight")[0]
+        layers = Layers(network, inner)
+        try:
+            weights = weights_of(network, source.weights)
+        except OverflowError as error:
+            raise ModelRefused(f"{source.spec.name} cannot be fused: {error}") from error
+        if self.assumed:
+            say(f"there is no GPU here: building for {self.device.name}; name another with --compute-capability")
+        chosen = {bucket: unseen(layers, bucket) for bucket in profiles.buckets}
+        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
+        if not self._here:
+            made = self._compiled([step for row in steps.values() for step in row], say)
+            if missing := {step.variant for row in steps.values() for step in row} - made.keys():
+                raise EngineError(
+                    f"{len(missing)} kernels need more shared memory than {sm(self.capability)} has: build there"
+                )
+            self._write(folder / PROGRAM, source, layers, steps, made, weights)
+            return
+        asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
+        every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
+        made = self._compiled([*every, *(step for row in steps.values() for step in row)], say)
+        with TemporaryDirectory(dir=folder) as temporary:
+            path = Path(temporary) / PROGRAM
+            self._write(path, source, layers, steps, made, weights)
+            feeds = parity_feeds(source.spec, words(source.folder / "tokenizer.json", source.spec), profiles.buckets)
+            bench = Bench(path, feeds, self._cuda())
+            try:
+                choices = {}
+                for done, (bucket, one) in enumerate(asked.items(), 1):
+                    choices[bucket] = cheapest(layers, bucket, one, set(made), bench)
+                    say(f"timing kernels: {done} of {len(asked)} profiles")
+            finally:
+                bench.close()
+        best = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in choices.items()}
+        used = {step.variant for row in best.values() for step in row}
+        self._write(folder / PROGRAM, source, layers, best, {v: c for v, c in made.items() if v in used}, weights)
+
+    def _cuda(self) -> Cuda:
+        return open_cuda()
+
+    def _compiled(self, steps: list[Step], say: Progress) -> dict[Variant, Compiled]:
+        return all_compiled(
+            (step.variant for step in steps),
+            self.capability,
+            lambda done, of: say(f"compiling kernels: {done} of {of}"),
+        )
+
+    def _write(
+        self,
+        path: Path,
+        source: "Export",
+        layers: Layers,
+        steps: Mapping[Profile, list[Step]],
+        made: Mapping[Variant, Compiled],
+        weights: Mapping[str, np.ndarray[Any, np.dtype[np.generic]]],
+    ) -> None:
+        """Writes the program of these steps."""
+        network: Network = layers.network
+        launches: dict[Profile, tuple[Launch, ...]] = {
+            bucket: tuple(step.launch() for step in row) for bucket, row in steps.items()
+        }
+        task = source.spec.task
+        program = Program(
+            kernels={variant.name: one.kernel for variant, one in made.items()},
+            buffers=layers.buffers(launches),
+            launches=launches,
+            output=output_name(task),
+            width=network.hidden if task == "embed" else 0,
+            types=network.type_ids,
+        )
+        write_program(path, program, weights, {variant.name: one.code for variant, one in made.items()})
+
+    def engine(self, folder: Path, manifest: Manifest) -> Engine | None:
+        """See Backend."""
+        return start_engine(folder, manifest) if self._here else None
+
+
+def fused_from(options: Mapping[str, Any]) -> Fused:
+    """The backend with the options that `millirank engine build` was given.
+
+    Raises:
+        BackendUnavailable, EngineError: as Fused, or if it has no such option, or one cannot be read.
+    """
+    from millirank_engines.build.tensorrt import capabilities_of
+
+    given = dict(options)
+    baselines, written = given.pop("baseline", None), given.pop("compute_capability", None)
+    if given:
+        words_ = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise EngineError(f"{words_}: for TensorRT alone; leave it out, or build with --backend tensorrt")
+    targets = capabilities_of(written) if written else ()
+    if len(targets) > 1:
+        raise EngineError(f"{written!r} are several compute capabilities: name one, an artifact is for one")
+    return Fused(capability=targets[0] if targets else None, baselines=baselines)

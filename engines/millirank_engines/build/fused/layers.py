@@ -1,0 +1,274 @@
+"""A network as launches of kernels, for one bucket, by the sizes that were chosen for it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millirank_engines.base import EngineError, Profile
+from millirank_engines.build.dense import KINDS, Weights
+from millirank_engines.build.graph import CLASSIFIERS, TABLES, Network
+from millirank_engines.program import OUTPUT, ROWS, SEQUENCES, STARTS, TOKENS, TYPES, Launch
+
+from .variants import SCRATCH, Variant
+
+SLACK = 256  # rows of every buffer past the last: the largest block
+LEAST = 16  # columns of a block
+LARGEST = 65504.0  # of float16
+HEAD_WIDTHS = (16, 32, 64, 128)
+ACTIVATIONS = {"gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3}
+TANH = 4
+LOG2_E = 1.4426950408889634
+X, Y, CONTEXT, QKV, WIDE = "x", "y", "context", "qkv", "inner"  # buffers
+MOMENTS = ".moments"  # ends the name of what is left of a buffer's rows
+FIRST = ":first"  # ends the role of a kernel of the last layer, where it computes the first tokens alone
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a kernel's work is cut."""
+
+    rows: int
+    columns: int = 0  # of the output, or keys of attention
+    depth: int = 0  # of the inner dimension at once
+    warps: int = 4
+    stages: int = 3
+
+
+Choice = Mapping[str, Size]  # by role
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel of a bucket."""
+
+    role: str  # embed, qkv, attention, attended, inner, outer, pooler or output; FIRST at its end: first tokens alone
+    variant: Variant
+    grid: tuple[int, int, int]
+    addresses: tuple[str, ...]
+
+    def launch(self) -> Launch:
+        """As the program has it, with the addresses that the compiler adds, which nothing reads."""
+        return Launch(self.variant.name, self.grid, (*self.addresses, *[STARTS] * SCRATCH))
+
+
+def refuse_unfit(network: Network) -> None:
+    """Refuses a network that the kernels do not cover.
+
+    Raises:
+        EngineError: with what to use instead.
+    """
+    head = network.hidden // network.heads
+    if head not in HEAD_WIDTHS or network.hidden % LEAST:
+        raise EngineError(
+            f"heads of {head} in rows of {network.hidden} are not covered ({', '.join(map(str, HEAD_WIDTHS))} in "
+            f"multiples of {LEAST} are): build it with --backend tensorrt"
+        )
+    if network.head == "roberta":
+        raise EngineError("RoBERTa's classification head is not fused: build it with --backend tensorrt")
+
+
+class Layers:
+    """The launches of a network."""
+
+    def __init__(self, network: Network, inner: int) -> None:
+        """Describes them for a network whose feed-forward layers are inner wide.
+
+        Raises:
+            EngineError: if the kernels do not cover it.
+        """
+        refuse_unfit(network)
+        self.network, self.inner = network, inner
+
+    def buffers(self, launches: Mapping[Profile, object]) -> dict[str, int]:
+        """Bytes of every buffer, for the largest of the buckets."""
+        rows, width = max(profile.tokens for profile in launches) + SLACK, self.network.hidden
+        widths = {X: width, Y: width, CONTEXT: width, QKV: 3 * width, WIDE: self.inner}
+        left = {name + MOMENTS: 4 * rows * 2 * (width // LEAST) for name in (X, Y)}
+        return {name: 2 * rows * columns for name, columns in widths.items()} | left
+
+    def steps(self, profile: Profile, choice: Choice) -> Iterator[Step]:
+        """What an inference runs, in order; KeyError if a role has no size."""
+        last = self.network.layers - 1
+        yield self._embed(profile, choice)
+        for i in range(last + 1):
+            first = FIRST if i == last and self.network.head != "mean" else ""
+            before = f"{i - 1}.outer" if i else "embeddings"
+            yield self._linear(profile, choice, f"{i}.qkv", X, QKV, of=self._tiles(choice, "outer"))
+            yield self._attention(profile, choice, first)
+            yield self._linear(
+                profile, choice, f"{i}.attended{first}", CONTEXT, Y,
+                residual=X, norm=before, left=self._tiles(choice, "outer"),
+            )  # fmt: skip
+            attended = self._tiles(choice, f"attended{first}")
+            yield self._linear(profile, choice, f"{i}.inner{first}", Y, WIDE, of=attended)
+            yield self._linear(
+                profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=f"{i}.attended", left=attended
+            )
+        yield from self._output(profile, choice, f"{last}.outer")
+
+    def _tiles(self, choice: Choice, role: str) -> int:
+        """In how many blocks a product leaves the moments of its rows; in one layer there is no role but the last."""
+        size = choice.get(role) or choice[role + FIRST]
+        return self.network.hidden // size.columns
+
+    def _embed(self, profile: Profile, choice: Choice) -> Step:
+        network, size = self.network, choice["embed"]
+        variant = _variant(
+            "embed",
+            size,
+            LENGTH=profile.length,
+            WIDTH=network.hidden,
+            PADDED=_padded(network.hidden),
+            ROWS=size.rows,
+            TILES=self._tiles(choice, "outer"),
+            TYPED=network.type_ids,
+        )
+        grid = (profile.batch, _blocks(profile.length, size.rows), 1)
+        return Step("embed", variant, grid, (TOKENS, TYPES, STARTS, "words", "positions", "kinds", X, X + MOMENTS))
+
+    def _linear(
+        self, profile: Profile, choice: Choice, name: str, x: str, out: str, *,
+        of: int = 0, residual: str = "", norm: str = "", left: int = 0,
+    ) -> Step:  # fmt: skip
+        """A product of rows whose moments lie in of tiles, or of such that are normal, added to a residual's."""
+        layer, role = name.split(".")
+        size, first, kind = choice[role], role.endswith(FIRST), role.removesuffix(FIRST)
+        width = self.network.hidden
+        inner = self.inner if kind == "outer" else width
+        outer = {"qkv": 3 * width, "inner": self.inner}.get(kind, width)
+        variant = _variant(
+            "linear",
+            size,
+            INNER=inner,
+            OUTER=outer,
+            ROWS=size.rows,
+            COLUMNS=size.columns,
+            DEPTH=size.depth,
+            ACTIVATION={"inner": ACTIVATIONS[self.network.activation], "pooler": TANH}.get(kind, 0),
+            X_TILES=of,
+            RESIDUAL_TILES=left,
+            FIRST=first and kind == "attended",
+            EPSILON=self.network.epsilon,
+        )
+        own = f"{layer}.{kind}".lstrip(".")
+        addresses = (
+            x,
+            x + MOMENTS if of else STARTS,
+            f"{own}.weight",
+            f"{own}.bias",
+            f"{own}.sums" if of else STARTS,
+            residual or x,
+            residual + MOMENTS if left else STARTS,
+            *(f"{norm}.{part}" if left else STARTS for part in ("gain", "shift")),
+            STARTS,
+            SEQUENCES if first else ROWS,
+            out,
+            out + MOMENTS if left else STARTS,
+        )
+        rows = profile.batch if first else profile.tokens
+        return Step(role, variant, (_blocks(rows, size.rows) * (outer // size.columns), 1, 1), addresses)
+
+    def _attention(self, profile: Profile, choice: Choice, first: str) -> Step:
+        network, size = self.network, choice[f"attention{first}"]
+        variant = _variant(
+            "attention",
+            size,
+            HEADS=network.heads,
+            HEAD=network.hidden // network.heads,
+            ROWS=size.rows,
+            KEYS=size.columns,
+            FIRST=bool(first),
+        )
+        grid = (profile.batch, network.heads, 1 if first else _blocks(profile.length, size.rows))
+        return Step(f"attention{first}", variant, grid, (QKV, STARTS, CONTEXT))
+
+    def _output(self, profile: Profile, choice: Choice, before: str) -> Iterator[Step]:
+        network, size, width = self.network, choice["output"], self.network.hidden
+        if network.head == "bert":
+            yield self._linear(profile, choice, f".pooler{FIRST}", X, Y, of=self._tiles(choice, "outer" + FIRST))
+            variant = _variant("score", size, WIDTH=width, PADDED=_padded(width))
+            yield Step("output", variant, (profile.batch, 1, 1), (Y, "classifier.weight", "classifier.bias", OUTPUT))
+            return
+        variant = _variant(
+            "pool",
+            size,
+            WIDTH=width,
+            PADDED=_padded(width),
+            ROWS=size.rows,
+            MEAN=network.head == "mean",
+            EPSILON=network.epsilon,
+        )
+        norm = (f"{before}.gain", f"{before}.shift")
+        yield Step("output", variant, (profile.batch, 1, 1), (X, *norm, STARTS, OUTPUT))
+
+
+def _variant(kernel: str, size: Size, **constants: float) -> Variant:
+    return Variant(kernel, tuple(constants.items()), size.warps, size.stages)
+
+
+def _padded(width: int) -> int:
+    return 1 << (width - 1).bit_length()
+
+
+def _blocks(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.generic]]:
+    """The weights as the kernels take them: products (inner, outer) and tables in float16, all else in float32.
+
+    Queries are scaled by the root of a head's width, and for exponentials of base 2.
+
+    Raises:
+        OverflowError: if a weight is too large for float16; the message names it.
+    """
+    first, end = network.first_position, network.first_position + network.max_length
+    words, positions, kinds = (weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
+    positions = positions[first:end] if network.type_ids else positions[first:end] + kinds[0]
+    found: dict[str, NDArray[np.float32]] = {"words": words, "positions": positions, "kinds": kinds}
+    norm = _norm(weights, "embeddings.LayerNorm", "embeddings")
+    scale = LOG2_E / (network.hidden // network.heads) ** 0.5
+    for i in range(network.layers):
+        at, before = f"encoder.layer.{i}", norm
+        parts = [(f"{at}.attention.self.{part}", f) for part, f in (("query", scale), ("key", 1.0), ("value", 1.0))]
+        joined = [np.concatenate([weights[f"{name}.{kind}"] * np.float32(f) for name, f in parts]) for kind in KINDS]
+        found |= before | _after(before, f"{i}.qkv", *joined)
+        norm = _norm(weights, f"{at}.attention.output.LayerNorm", f"{i}.attended")
+        found |= norm | _product(weights, f"{at}.attention.output.dense", f"{i}.attended")
+        found |= _after(norm, f"{i}.inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
+        norm = _norm(weights, f"{at}.output.LayerNorm", f"{i}.outer")
+        found |= norm | _product(weights, f"{at}.output.dense", f"{i}.outer")
+    if network.head == "bert":
+        inner, outer = CLASSIFIERS["bert"]
+        found |= _after(norm, "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
+        found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in KINDS}
+    return {name: _half(name, value) if value.ndim > 1 else value.astype(np.float32) for name, value in found.items()}
+
+
+def _product(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
+    """A linear layer of rows that are normal already, its weight (inner, outer)."""
+    return {f"{name}.{kind}": weights[f"{source}.{kind}"].T for kind in KINDS}
+
+
+def _after(
+    norm: Mapping[str, NDArray[np.float32]], name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """A linear layer (outer, inner) of rows that are not normalised yet: it holds gain and shift of what it skips."""
+    gain, shift = norm.values()
+    held = weight.T * gain[:, None]
+    sums = held.astype(np.float16).astype(np.float32).sum(0)  # of the weights as they are used
+    return {f"{name}.weight": held, f"{name}.sums": sums, f"{name}.bias": bias + weight @ shift}
+
+
+def _norm(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
+    return {f"{name}.gain": weights[f"{source}.weight"], f"{name}.shift": weights[f"{source}.bias"]}
+
+
+def _half(name: str, value: NDArray[np.float32]) -> NDArray[np.float16]:
+    if (largest := float(np.abs(value).max())) > LARGEST:
+        raise OverflowError(
+            f"{name} has a weight of {largest:.3g}, float16 ends at {LARGEST:.0f}: use --backend openvino"
+        )
+    return value.astype(np.float16)

@@ -1,0 +1,76 @@
+"""Engines timed in turns, so that what a machine does meanwhile meets all of them."""
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from millirank_engines import Engine, ModelSpec, Profile, Tensors
+from millirank_engines.build.bench import Timing, work_of
+
+TURNS, WARM = 10, 5  # of every engine; calls of every shape before each turn that are not counted
+LEAST = 100  # calls of every shape
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """An engine with what it is to be timed at."""
+
+    how: str  # the last part of its cases
+    engine: Engine
+    feeds: Mapping[Profile, Tensors]
+    replays: int  # of every shape, at most
+
+
+def calls_of(entrant: Entrant, seconds: float) -> dict[Profile, int]:
+    """How often every shape is called: as often as is asked for, but for about so many seconds at most."""
+    calls = {}
+    for profile, feeds in entrant.feeds.items():
+        taken = []
+        for _ in range(WARM):
+            start = time.perf_counter()
+            entrant.engine.infer(feeds)
+            taken.append(time.perf_counter() - start)
+        fit = int(seconds / min(taken))  # the first calls of a peer may compile
+        calls[profile] = max(1, min(entrant.replays, max(LEAST, fit)))
+    return calls
+
+
+def interleaved(
+    entrants: Sequence[Entrant], spec: ModelSpec, *, seconds: float, seed: int = 0
+) -> Iterator[tuple[str, Timing]]:
+    """Times all entrants in TURNS turns; in a turn the entrants follow each other, and the shapes of each, at random.
+
+    Args:
+        entrants: of one model, used by nobody else meanwhile.
+        spec: of that model.
+        seconds: about how long one shape of one entrant takes at most.
+        seed: of the orders.
+    """
+    random = np.random.default_rng(seed)
+    wanted = [calls_of(one, seconds) for one in entrants]
+    taken: dict[tuple[int, Profile], list[float]] = {(p, s): [] for p, shapes in enumerate(wanted) for s in shapes}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(TURNS):
+            for place in random.permutation(len(entrants)):
+                one, shapes = entrants[place], list(wanted[place])
+                counts = [
+                    n * (turn + 1) // TURNS - n * turn // TURNS for n in wanted[place].values()
+                ]  # that add up to n
+                for feeds in [one.feeds[shape] for shape in shapes for _ in range(WARM)]:
+                    one.engine.infer(feeds)
+                for which in random.permutation(np.repeat(np.arange(len(shapes)), counts)):
+                    start = time.perf_counter()
+                    one.engine.infer(one.feeds[shapes[which]])
+                    taken[place, shapes[which]].append(time.perf_counter() - start)
+    finally:
+        if collecting:
+            gc.enable()
+    for (place, shape), times in taken.items():
+        lengths = entrants[place].feeds[shape]["attention_mask"].sum(axis=1).tolist()
+        timing = Timing(shape, np.sort(np.array(times)), work_of(spec, shape, lengths), len(lengths))
+        yield entrants[place].how, timing

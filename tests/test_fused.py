@@ -1,0 +1,237 @@
+"""The fused engine: its kernels in Triton's interpreter, their machine code for a GPU that is elsewhere, its program on
+a device that is none."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import Tiny, write_model
+
+from millirank_engines import ArtifactRefused, BackendUnavailable, DeviceLost, EngineError, Profile, open_engine
+from millirank_engines.build.backend import backend_of
+from millirank_engines.build.compile import build_engine
+from millirank_engines.build.export import export_model
+from millirank_engines.build.fused import backend as fused_backend
+from millirank_engines.build.fused import tuning, variants
+from millirank_engines.build.fused.choices import roles, unseen
+from millirank_engines.build.fused.layers import FIRST, Layers, refuse_unfit, weights_of
+from millirank_engines.build.graph import Network
+from millirank_engines.build.tensors import ModelRefused
+from millirank_engines.fakecuda import FakeCuda
+from millirank_engines.fused import FusedEngine
+from millirank_engines.program import PROGRAM, Kernel, Launch, Program, read_program, write_program
+
+if sys.platform != "linux":
+    pytest.skip("Triton has wheels for Linux only", allow_module_level=True)
+
+SMALL = {"hidden": 32, "heads": 2, "inner": 64}
+MINILM = Network(6, 12, 384, "gelu", 1e-12, 0, 512, type_ids=True, head="bert")
+WIDE = Profile(2, 8)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever machine this is."""
+    monkeypatch.setattr(fused_backend, "this_gpu", lambda: None)
+
+
+def test_kernels_compute_what_the_network_does(tmp_path: Path) -> None:
+    models = [
+        {**SMALL, "task": "rerank"},
+        {**SMALL, "pooling": "cls", "activation": "gelu_new"},
+        {**SMALL, "family": "roberta", "activation": "relu", "layers": 1, "hidden": 48, "heads": 3},
+    ]
+    kit = Path(__file__).with_name("fused_kit.py")
+    words = [sys.executable, str(kit), str(tmp_path), json.dumps(models)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    errors = [float(line) for line in ran.stdout.split()]
+    assert len(errors) == len(models)
+    assert max(errors) < 0.02, errors
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source, and its artifact for a GPU that is not here."""
+    source = write_model(tmp_path_factory.mktemp("source") / "shop-encoder", Tiny(**SMALL))
+    out = tmp_path_factory.mktemp("engines") / "encoder"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_backend, "this_gpu", lambda: None)
+        said: list[str] = []
+        build_engine(str(source), out, task="embed", backend="fused", profiles=[WIDE], progress=said.append)
+    assert any("there is no GPU here: building for any GPU of sm_90" in line for line in said)
+    assert any(line.startswith("compiling kernels: ") for line in said)
+    return source, out
+
+
+def test_an_artifact_is_built_without_a_gpu_and_not_served_unverified(built: tuple[Path, Path]) -> None:
+    source, out = built
+    program, weights, code = read_program(out / PROGRAM)
+    assert set(program.launches) == {WIDE}
+    assert len(program.launches[WIDE]) == 1 + 5 * 2 + 1
+    assert set(code) == set(program.kernels)
+    assert all(text.startswith(b"\x7fELF") for text in code.values())
+    assert weights["0.qkv.weight"].shape == (32, 96)
+    assert build_engine(str(source), out, task="embed", backend="fused", profiles=[WIDE]).reused
+    with pytest.raises(ArtifactRefused, match="no NVIDIA GPU is usable here"):
+        open_engine(out)
+
+
+def test_gains_of_norms_lie_in_the_weights_behind_them(built: tuple[Path, Path], tmp_path: Path) -> None:
+    source, _ = built
+    made = export_model(str(source), tmp_path / "fp32", task="embed")
+    weights = weights_of(made.network, made.weights)
+    gain, shift = (made.weights[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias"))
+    value = made.weights["encoder.layer.0.attention.self.value.weight"]
+    np.testing.assert_allclose(weights["0.qkv.weight"][:, 64:], value.T * gain[:, None], rtol=2e-3, atol=1e-5)
+    bias = made.weights["encoder.layer.0.attention.self.value.bias"] + value @ shift
+    np.testing.assert_allclose(weights["0.qkv.bias"][64:], bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(weights["0.qkv.sums"], weights["0.qkv.weight"].astype(np.float32).sum(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (replace(MINILM, heads=16), "heads of 24"),
+        (replace(MINILM, head="roberta"), "RoBERTa's classification head"),
+    ],
+)
+def test_networks_that_are_not_covered_are_refused(network: Network, words: str) -> None:
+    with pytest.raises(EngineError, match=f"{words}.*--backend tensorrt"):
+        refuse_unfit(network)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"compute_capability": "7.5"}, "need sm_80 or later, not sm_75: use --backend tensorrt"),
+        ({"compute_capability": "8.6"}, "gpu is sm_86, not sm_90"),
+        ({"compute_capability": "8.6,9.0"}, "name one"),
+        ({"level": 5}, "--level: for TensorRT alone"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(EngineError, match=words):
+        backend_of("fused", options)
+
+
+def test_without_its_compiler_the_backend_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_backend, "available", lambda: False)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'millirank\[fused\]'"):
+        backend_of("fused")
+
+
+def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "huge", Tiny(**SMALL))
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(source / "model.safetensors")
+    name = next(key for key in tensors if key.endswith("layer.1.output.dense.weight"))
+    tensors[name][0, 0] = 1e6
+    save_file(tensors, source / "model.safetensors")
+    with pytest.raises(ModelRefused, match=r"1\.outer\.weight has a weight of 1e\+06.*--backend openvino"):
+        build_engine(str(source), tmp_path / "out", task="embed", backend="fused", profiles=[WIDE])
+
+
+def test_the_sizes_are_those_that_take_the_least_of_what_compiles() -> None:
+    layers, profile = Layers(MINILM, 1536), Profile(50, 32)
+    asked = tuning.candidates(layers, profile)
+    steps = [step for named in asked for sized in named.values() for step in sized.values()]
+    assert {step.role for step in steps} == set(roles(MINILM))
+    slow = {step.variant for step in steps if step.role == "qkv" and dict(step.variant.constants)["ROWS"] < 128}
+
+    def timer(_profile: Profile, step: tuning.Step) -> float:
+        return 1e-6 if step.variant in slow else 1e-3 / step.variant.stages
+
+    known = {step.variant for step in steps} - slow
+    chosen = tuning.cheapest(layers, profile, asked, known, timer)
+    assert set(chosen) == set(roles(MINILM))
+    assert chosen["qkv"].rows >= 128
+    assert chosen["qkv"].stages == max(size.stages for size in asked[0]["qkv"] if size.rows >= 128)
+    assert chosen["outer"].columns == chosen["attended"].columns  # the moments of rows are left alike
+    assert [step.role for step in layers.steps(profile, chosen)][-6:] == [
+        *(f"{role}{FIRST}" for role in ("attention", "attended", "inner", "outer", "pooler")),
+        "output",
+    ]
+
+
+def test_large_blocks_are_left_out_where_a_gpu_lacks_the_memory() -> None:
+    layers, profile = Layers(MINILM, 1536), Profile(512, 32)
+    step = next(step for step in layers.steps(profile, unseen(layers, profile)) if step.role == "inner")
+    assert variants.compiled(replace(step.variant, stages=6), (8, 6)) is None
+
+
+def adder(cuda: FakeCuda, folder: Path, profiles: tuple[Profile, ...]) -> FusedEngine:
+    """An engine of one kernel, which adds up the valid tokens of every sequence."""
+    names = ("input_ids", "token_type_ids", "starts", "factor", "output")
+    launch = Launch("add", (1, 1, 1), names)
+    program = Program(
+        {"add": Kernel("add", 32, 0)}, {"x": 64}, dict.fromkeys(profiles, (launch,)), "score", 0, types=True
+    )
+    write_program(folder / PROGRAM, program, {"factor": np.array([2.0], np.float32)}, {"add": b"code"})
+    return FusedEngine(folder / PROGRAM, profiles, "fp16", cuda=cuda)
+
+
+def add(code: bytes, symbol: str, _grid: tuple[int, int, int], addresses: tuple[int, ...]) -> None:
+    from millirank_engines.cuda import host_array
+
+    assert (code, symbol) == (b"code", "add")
+    ids, types, starts, factor, output = addresses
+    begins = host_array(starts, (WIDE.batch + 2,), np.int32)
+    for row in range(WIDE.batch):
+        count = begins[row + 1] - begins[row]
+        line = host_array(ids + 4 * row * WIDE.length, (count,), np.int32)
+        kinds = host_array(types + 4 * row * WIDE.length, (count,), np.int32)
+        total = (line + kinds).sum() * host_array(factor, (1,), np.float32)[0]
+        host_array(output + 4 * row, (1,), np.float32)[0] = total
+    assert tuple(begins[-2:]) == (begins[WIDE.batch], WIDE.batch)
+
+
+def feeds() -> dict[str, np.ndarray]:
+    ids = np.arange(16, dtype=np.int32).reshape(2, 8)
+    mask = np.array([[1] * 3 + [0] * 5, [1] * 8], np.int32)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.ones_like(ids)}
+
+
+def test_valid_tokens_alone_are_computed_on_replayed_graphs(tmp_path: Path) -> None:
+    cuda = FakeCuda()
+    cuda.computes = add
+    engine = adder(cuda, tmp_path, (WIDE,))
+    assert engine.name == "fused/fp16"
+    assert engine.graph_nodes[WIDE] == {"Memcpy": 1, "Kernel": 1}
+    before = len(cuda.calls)
+    found = engine.infer(feeds())["score"]
+    assert found.tolist() == [2.0 * (0 + 1 + 2 + 3), 2.0 * (sum(range(8, 16)) + 8)]
+    assert cuda.calls[before:] == ["launch", "synchronize"]
+    assert engine.memory.allocations == 0
+    engine.close()
+    assert not cuda.open
+
+
+def test_wrong_feeds_and_a_lost_device_are_told(tmp_path: Path) -> None:
+    cuda = FakeCuda()
+    cuda.computes = add
+    engine = adder(cuda, tmp_path, (WIDE,))
+    with pytest.raises(EngineError, match=r"no profile of fused/fp16 has the shape 3x8: 2x8"):
+        engine.infer({"input_ids": np.zeros((3, 8), np.int32)})
+    with pytest.raises(EngineError, match=r"attention_mask is missing: feed it in the shape \(2, 8\)"):
+        engine.infer({name: feed for name, feed in feeds().items() if name != "attention_mask"})
+    cuda.faults["kernel"] = "cudaErrorIllegalAddress"
+    with pytest.raises(DeviceLost):
+        engine.infer(feeds())
+    engine.close()
+
+
+def test_a_program_without_a_profile_or_that_is_none_is_refused(tmp_path: Path) -> None:
+    cuda = FakeCuda()
+    adder(cuda, tmp_path, (WIDE,)).close()
+    with pytest.raises(EngineError, match="has no program for 4x8"):
+        FusedEngine(tmp_path / PROGRAM, (Profile(4, 8),), "fp16", cuda=cuda)
+    (tmp_path / PROGRAM).write_bytes(b"no safetensors")
+    with pytest.raises(EngineError, match=r"is no program .*--backend fused"):
+        FusedEngine(tmp_path / PROGRAM, (WIDE,), "fp16", cuda=cuda)
+    assert not cuda.open

@@ -1,0 +1,49 @@
+"""Heads of orders: ranked by stored scores, by the fold that never saw a query."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millirank.evaluation import part_of
+
+LOADTEST = str(Path(__file__).parent.parent / "loadtest")
+
+
+@pytest.fixture
+def heads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    monkeypatch.syspath_prepend(LOADTEST)
+    from heads import Head
+
+    prior = [1.02, 0.02, 0.02, 0.02, 0.005]
+    ids = ["exact", "a", "b", "c", "tail"]
+    grades = {"c": 3, "a": 0}
+    queries = ("kettle", "lamp", "desk", "chair", "cable", "mouse")
+    return [Head("judged", query, "", ids, prior, ["a", "c"], 1, 3, grades) for query in queries]
+
+
+def test_a_head_is_ranked_between_what_is_exact_and_the_rest(heads: list[Any]) -> None:
+    assert heads[0].ranked(np.array([-9, 0, 9, 5], np.float32)) == ["exact", "c", "b", "a", "tail"]
+    assert heads[0].ranked(np.array([0, 0, 0, 5], np.float32)) == ["exact", "a", "b", "c", "tail"]
+
+
+def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> None:
+    from ablation import orders_of, rows_of
+    from heads import scored
+
+    up, down = np.array([[0, 0, 9]] * 6, np.float32), np.array([[9, 0, -9]] * 6, np.float32)
+    stored = {"cv0@shop": up, "cv1@shop": down, "base@shop": down}
+    orders = orders_of("cv", "shop", heads, stored, 2)
+    assert orders is not None
+    firsts = [order[1] for order in orders]
+    assert firsts == ["c" if part_of(head.query, 2) == 0 else "a" for head in heads]
+    assert len(set(firsts)) == 2
+    assert orders_of("cv", "other", heads, stored, 2) is None
+    assert orders_of("bm25", "shop", heads, {}, 0) == [["a", "c"]] * 6
+    base = orders_of("base", "shop", heads, stored, 0)
+    assert base is not None
+    rows = list(rows_of("shop", {"base": scored(heads, base), "cv": scored(heads, orders)}, ["base"]))
+    found = {(row.case, row.metric): row.value for row in rows}
+    assert found["shop/cv", "ndcg@10 judged difference"] > 0
+    assert ("shop/base", "ndcg@10 difference") not in found

@@ -42,6 +42,14 @@ def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choi
     )
 
 
+def spread(profiles: Sequence[Profile], most: int | None) -> tuple[Profile, ...]:
+    """Some of the profiles, evenly from the smallest to the largest; all if there are no more than that."""
+    ordered = sorted(profiles, key=lambda profile: (profile.tokens, profile))
+    if most is None or len(ordered) <= most:
+        return tuple(ordered)
+    return tuple(ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, most))
+
+
 def medians(
     engines: Mapping[str, Engine], feeds: Mapping[Profile, Tensors], clock: Callable[[], float], rounds: int = ROUNDS
 ) -> dict[Profile, dict[str, float]]:

@@ -2,15 +2,14 @@
 
 import argparse
 import contextlib
-import gc
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from enginerows import peer_engine
+from enginerows import filled, peer_engine
+from interleave import Entrant, interleaved
 from peers.bert_base import write_bert_base
 from peers.fp8 import fp8_from_int8
 from report import Row
@@ -18,10 +17,8 @@ from subjects import exact
 
 from millirank_engines import Engine, EngineError, Profile, Task, open_engine, read_manifest
 from millirank_engines.artifact import PLAN
-from millirank_engines.base import Tensors
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.graph import Form
 from millirank_engines.build.parity import PARITY, arithmetic, parity, read_cases
 from millirank_engines.build.plan import Options
 from millirank_engines.build.profiles import Profiles
@@ -36,7 +33,6 @@ from millirank_engines.manifest import Manifest, parse_profile
 
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
-WARM, TIMED = 3, 30.0  # calls of each before timing; seconds of timing at most
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Keeping(TensorRt):
     """TensorRT that keeps the plan of every precision, of one that an artifact leaves out, too."""
 
     def __init__(self, kept: Path, level: int) -> None:
-        super().__init__(options=Options(level=level), form=Form())
+        super().__init__(options=Options(level=level))
         self.kept, self.seconds = kept, dict[str, float]()
 
     def folder(self, precision: str) -> Path:
@@ -97,7 +93,6 @@ class Bench:
         for precision in ("fp32", "fp8"):
             if precision in self.given.parts:
                 self.built(precision, scales, shapes[precision])
-        feeds = {case.profile: case.feeds for case in read_cases(self.out / PARITY, manifest.profiles)}
         with contextlib.ExitStack() as opened:
             engines: dict[str, Engine] = {"auto": open_engine(self.out).engine}
             for precision, buckets in shapes.items():
@@ -105,10 +100,10 @@ class Bench:
                     part = replace(manifest, precision=precision, profiles=_profiles(buckets), choices=())
                     engines[precision] = start_engine(self.backend.folder(precision), part)
             for peer in self.given.peers:
-                engines[peer] = peer_engine(peer, self.source, self.subject.task, tuple(feeds))
+                engines[peer] = peer_engine(peer, self.source, self.subject.task, manifest.profiles)
             for engine in engines.values():
                 opened.callback(engine.close)
-            yield from self.times(engines, feeds)
+            yield from self.times(engines, manifest)
             if self.real:
                 yield from self.parity_rows(engines, manifest)
         yield from (
@@ -160,10 +155,8 @@ class Bench:
         form, used = backend.form, scales if fp8 else None
         made = export_model(self.source, folder, task=self.subject.task, precision=types, form=form, scales=used)
         if fp8:
-            eight = self.work / "onnx" / "eight"
-            eight.mkdir(parents=True, exist_ok=True)
-            fp8_from_int8(made.folder / "model.onnx", eight / "model.onnx")
-            made = replace(made, folder=eight)
+            own = fp8_from_int8(made.folder / "model.onnx", folder / "fp8" / "model.onnx")
+            made = replace(made, folder=own.parent)
         try:
             backend.folder(precision).mkdir(parents=True, exist_ok=True)
             backend.compile(made, backend.folder(precision), exact(_profiles(buckets)), self.out, lambda _: None)
@@ -179,17 +172,26 @@ class Bench:
             yield Row(case, "runs in INT8", float(choice.precision == "int8"), "")
             yield Row(case, "chosen / fp16", choice.times[choice.precision] / choice.times["fp16"], "x")
 
-    def times(self, engines: Mapping[str, Engine], feeds: Mapping[Profile, Tensors]) -> Iterator[Row]:
+    def times(self, engines: Mapping[str, Engine], manifest: Manifest) -> Iterator[Row]:
         """Medians of all engines at all shapes, and how many times as fast as the others each of ours is."""
-        taken = interleaved(engines, feeds, self.given.rounds)
-        for (profile, name), seconds in taken.items():
+        cases = read_cases(self.out / PARITY, manifest.profiles)
+        feeds = {c.profile: c.feeds if self.real else filled(c.feeds, manifest.model) for c in cases}
+        entrants = [
+            Entrant(name, engine, {shape: feeds[shape] for shape in engine.profiles}, self.given.rounds)
+            for name, engine in engines.items()
+        ]
+        taken = {
+            (timing.profile, name): timing
+            for name, timing in interleaved(entrants, manifest.model, seconds=self.given.seconds_a_shape)
+        }
+        for (profile, name), timing in sorted(taken.items(), key=lambda pair: pair[0][0]):
             case = f"{self.subject.name}/{self.subject.task}/{profile}/{name}"
-            yield Row(case, "p50", 1e3 * float(np.median(seconds)), "ms")
-            yield Row(case, "p95", 1e3 * float(np.quantile(seconds, 0.95)), "ms")
-            yield Row(case, "calls", len(seconds), "calls")
+            for metric, q in (("p50", 0.5), ("p95", 0.95)):
+                yield Row(case, metric, 1e3 * timing.quantile(q), "ms")
+            yield Row(case, "calls", len(timing.seconds), "calls")
             for other in ("fp16", "fp32", TORCH):
                 if other != name and (theirs := taken.get((profile, other))):
-                    yield Row(case, f"against {other}", float(np.median(theirs) / np.median(seconds)), "x")
+                    yield Row(case, f"against {other}", theirs.quantile(0.5) / timing.quantile(0.5), "x")
 
     def parity_rows(self, engines: Mapping[str, Engine], manifest: Manifest) -> Iterator[Row]:
         """How near the outputs are to FP32's, of real weights."""
@@ -210,25 +212,3 @@ def _no_gate(*_: object) -> tuple[()]:
 
 def _profiles(buckets: Sequence[str]) -> tuple[Profile, ...]:
     return tuple(sorted(map(parse_profile, buckets)))
-
-
-def interleaved(
-    engines: Mapping[str, Engine], feeds: Mapping[Profile, Tensors], rounds: int
-) -> dict[tuple[Profile, str], list[float]]:
-    """Seconds of every call; a round is each engine at each of its shapes, in an order drawn anew."""
-    calls = [(profile, name) for profile in sorted(feeds) for name in engines if profile in engines[name].profiles]
-    taken: dict[tuple[Profile, str], list[float]] = {call: [] for call in calls}
-    for profile, name in calls * WARM:
-        engines[name].infer(feeds[profile])
-    dice, end = np.random.default_rng(0), time.perf_counter() + TIMED
-    gc.disable()
-    for _ in range(rounds):
-        for place in dice.permutation(len(calls)):
-            profile, name = calls[place]
-            begin = time.perf_counter()
-            engines[name].infer(feeds[profile])
-            taken[profile, name].append(time.perf_counter() - begin)
-        if time.perf_counter() > end:
-            break
-    gc.enable()
-    return taken

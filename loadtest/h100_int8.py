@@ -1,7 +1,7 @@
 """INT8 on the GPU at hand beside FP16, FP32, FP8 and PyTorch: builds, times, writes docs/benchmarks/h100-int8.
 
 python loadtest/h100_int8.py --work DIR --scales DIR [--only bert-base-reranker,minilm-reranker] [--parts auto,fp32,fp8]
-    [--peers torch-eager-fp32] [--rounds 200] [--level 3] [--seconds 400] [--name h100-int8] [--out DIR]
+    [--peers torch-eager-fp32] [--rounds 2000] [--level 3] [--seconds 400] [--name h100-int8] [--out DIR]
 
 Each model has a process of its own, in which all engines are timed together. DIR of --scales holds MODEL.safetensors,
 as `millirank engine scales` writes them; a model without is calibrated by max over random tokens. Plans and rows are
@@ -23,12 +23,12 @@ from millirank_engines.model import ENCODER, RERANKER
 
 PARTS = ("auto", "fp32", "fp8")  # auto makes FP16 and INT8
 NOTES = (
-    "All engines of a model in one process on one machine, buckets and engines interleaved in random order, from host",
-    "arrays to host arrays, medians. TensorRT replays CUDA graphs; each bucket has an optimization profile of its own.",
+    "All engines of a model in one process on one machine, in turns, shapes of each interleaved in random order, from",
+    "host arrays to host arrays, medians. TensorRT replays CUDA graphs; each bucket has an optimization profile alone.",
     "`int8` and `fp8` are Q/DQ graphs, all else in them FP16. `auto` is the artifact that `--precision auto` seals,",
     "`choice` what it chose by. `torch-eager-fp32` is transformers' own BERT, without TF32. MiniLM has its real",
-    "weights; those of BERT-base are random, so only its speed says anything. `parity` is against FP32, on texts of",
-    "random words.",
+    "weights; those of BERT-base are random, so only its speed says anything; all of its tokens are valid. `parity`",
+    "is against FP32, on texts of random words.",
 )
 
 
@@ -90,7 +90,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(s.name for s in SUBJECTS), help="some of %(default)s")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
     parser.add_argument("--peers", default=TORCH, help="some of h100_engines', or nothing")
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=2000, help="calls of each shape, at most")
+    parser.add_argument("--seconds-a-shape", type=float, default=1.0, help="of timing an engine at a shape, about")
     parser.add_argument("--level", type=int, default=3, help="of the builder's search")
     parser.add_argument("--seconds", type=float, default=400, help="after which nothing more is built")
     parser.add_argument("--name", default="h100-int8")

@@ -98,7 +98,7 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     (tmp_path / "scales").mkdir()
     scales.write(tmp_path / "scales" / "tiny.safetensors")
     command = ["h100_int8.py", "--work", str(tmp_path / "work"), "--scales", str(tmp_path / "scales")]
-    command += ["--rounds", "3", "--out", str(tmp_path), "--alone"]
+    command += ["--rounds", "3", "--seconds-a-shape", "0.01", "--out", str(tmp_path), "--alone"]
     monkeypatch.setattr(sys, "argv", command)
     script.main()
     script.page(script.argparse.Namespace(work=tmp_path / "work", out=tmp_path, name="h100-int8"))
@@ -129,7 +129,14 @@ def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
     monkeypatch.setattr(bench, "write_bert_base", lambda folder: calm(write_model(folder, tiny)))
     subject = script.Subject("bert-base-reranker", "", "rerank", ("4x16", "8x16"), ("4x16",), ())
     given = script.argparse.Namespace(
-        work=tmp_path / "work", scales=None, parts=["auto", "fp32"], peers=[], rounds=2, level=3, seconds=0.0
+        work=tmp_path / "work",
+        scales=None,
+        parts=["auto", "fp32"],
+        peers=[],
+        rounds=2,
+        seconds_a_shape=0.01,
+        level=3,
+        seconds=0.0,
     )
     given.work.mkdir()
     made = bench.Bench(subject, given)

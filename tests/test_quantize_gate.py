@@ -16,8 +16,8 @@ from millirank_engines.build import request
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
-from millirank_engines.build.quantize.choice import chosen, medians
-from millirank_engines.build.quantize.data import random_sequences, sequences_data
+from millirank_engines.build.quantize.choice import chosen, medians, spread
+from millirank_engines.build.quantize.data import pairs_data, random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import LIMITS, GateFailed, Judge, allowances, held_to, refuse_losses
 from millirank_engines.build.quantize.int8 import Int8
 from millirank_engines.build.quantize.scales import FILE, Scales
@@ -143,6 +143,40 @@ def test_a_rerankers_profiles_share_one_precision_that_is_slower_in_none() -> No
     assert {c.precision for c in chosen(times, "fp32", "int8", together=True)} == {"fp32"}
 
 
+def test_some_profiles_stand_for_all_from_the_smallest_to_the_largest() -> None:
+    many = [Profile(batch, length) for batch in (2, 3, 4, 8, 50) for length in (24, 32, 64)]
+    some = spread(many, 4)
+    assert len(some) == 4
+    assert (some[0], some[-1]) == (Profile(2, 24), Profile(50, 64))
+    assert [one.tokens for one in some] == sorted(one.tokens for one in some)
+    assert set(spread(many, None)) == set(spread(many, 99)) == set(many)
+
+
+def test_a_reranker_that_is_timed_at_some_shapes_runs_all_in_what_they_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank_engines.build.quantize import trial
+
+    model = str(calm(write_model(tmp_path / "shop-reranker", Tiny(task="rerank"))))
+    spec = export_model(model, tmp_path / "m", task="rerank").spec
+    texts = random_sequences(64, spec, 6)
+    data = pairs_data(list(zip(texts[::2], texts[1::2], strict=True)), spec, "random tokens")
+    made = Calibrator(model, task="rerank", data=data, work=tmp_path / "work").scales(Recipe(weight_bits=7))
+    monkeypatch.setattr(trial, "medians", lambda e, f, *_: {p: dict(zip(e, (2.0, 1.0), strict=True)) for p in f})
+    profiles = [Profile(batch, 16) for batch in (1, 2, 3, 4)]
+    int8 = Int8(made, lambda *_: (), timed=2)
+    artifact = build_engine(
+        model, tmp_path / "e", task="rerank", backend="openvino", precision="auto", profiles=profiles, int8=int8
+    )
+    choices = artifact.manifest.choices
+    assert [choice.profile for choice in choices] == profiles
+    assert {choice.precision for choice in choices} == {"int8"}
+    assert [bool(choice.times) for choice in choices] == [True, False, False, True]
+    opened = open_engine(tmp_path / "e").engine
+    assert opened.profiles == tuple(profiles)
+    opened.close()
+
+
 def test_medians_are_of_interleaved_calls() -> None:
     order: list[str] = []
 
@@ -158,9 +192,18 @@ def test_medians_are_of_interleaved_calls() -> None:
     ids = {p: np.ones((p.batch, p.length), np.int32) for p in BUCKETS}
     feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
     found = medians(engines, feeds, clock(0.002), rounds=3)
-    assert {p: dict(both) for p, both in found.items()} == {p: {"fp32": 2.0, "int8": 2.0} for p in BUCKETS}
+    assert found == {p: pytest.approx({"fp32": 2.0, "int8": 2.0}) for p in BUCKETS}
     assert len(order) == 4 + 3 * 4
     assert sorted(order[4:8]) == ["fp32", "fp32", "int8", "int8"]
+
+
+def test_what_takes_long_is_timed_less_often() -> None:
+    engine = FakeEngine(4, profiles=[Profile(1, 8), Profile(32, 16)])
+    ids = {p: np.ones((p.batch, p.length), np.int32) for p in engine.profiles}
+    feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
+    found = medians({"fp32": engine}, feeds, clock(0.002, 0.04, *[0.002] * 100), rounds=7)
+    assert found == {p: pytest.approx({"fp32": 2.0}) for p in engine.profiles}
+    assert engine.calls == 2 + 7 + 3
 
 
 # Artifacts

@@ -10,7 +10,8 @@ from millirank_engines.base import Engine, EngineError, Profile, Tensors
 from millirank_engines.figures import Choice
 
 MARGIN = 1.03  # how many times as fast INT8 must be to be worth what it loses; less is noise
-ROUNDS = 7
+ROUNDS, ROUNDS_OF_LONG = 7, 3
+LONG = 0.03  # seconds of a call from which it is even enough to be timed less often
 Times = Mapping[Profile, Mapping[str, float]]  # ms, by profile and precision
 
 
@@ -41,18 +42,35 @@ def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choi
     )
 
 
+def spread(profiles: Sequence[Profile], most: int | None) -> tuple[Profile, ...]:
+    """Some of the profiles, evenly from the smallest to the largest; all if there are no more than that."""
+    ordered = sorted(profiles, key=lambda profile: (profile.tokens, profile))
+    if most is None or len(ordered) <= most:
+        return tuple(ordered)
+    return tuple(ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, most))
+
+
 def medians(
     engines: Mapping[str, Engine], feeds: Mapping[Profile, Tensors], clock: Callable[[], float], rounds: int = ROUNDS
 ) -> dict[Profile, dict[str, float]]:
-    """The median of every profile on every engine in ms, all interleaved, as a server would meet them."""
+    """The median of every profile on every engine in ms, all interleaved, as a server would meet them.
+
+    What takes LONG is run ROUNDS_OF_LONG times at most: it takes nearly all of the time, and varies little.
+    """
     calls: Sequence[tuple[Profile, str]] = [(profile, name) for profile in sorted(feeds) for name in engines]
     taken: dict[tuple[Profile, str], list[float]] = {call: [] for call in calls}
+    long = set()
     for profile, name in calls:
+        begin = clock()
         engines[name].infer(feeds[profile])
+        if clock() - begin >= LONG:
+            long.add((profile, name))
     dice = np.random.default_rng(0)
-    for _ in range(rounds):
+    for turn in range(rounds):
         for place in dice.permutation(len(calls)):
             profile, name = calls[place]
+            if turn >= ROUNDS_OF_LONG and calls[place] in long:
+                continue
             begin = clock()
             engines[name].infer(feeds[profile])
             taken[profile, name].append((clock() - begin) * 1e3)

@@ -28,6 +28,7 @@ class Int8:
     arguments: tuple[str, ...] = ()  # of `millirank engine build`, that ask for the same
     asked: Mapping[str, Any] = field(default_factory=dict)  # what the judge's figures depend on, as plain data
     clock: Callable[[], float] = time.perf_counter  # seconds
+    timed: int | None = None  # profiles at most that choose, where all share one precision; None: all
 
     def key(self) -> dict[str, Any]:
         """What a build depends on, as plain data."""

@@ -11,6 +11,7 @@ from .bits import multiplies_int8
 from .int8 import Int8
 from .scales import FILE, Scales
 
+TIMED = 12  # of a reranker's profiles: 72 took minutes on two slow cores
 _ENCODER = Path(__file__).parents[2] / "models" / "encoder"  # its weights are another package
 
 
@@ -38,4 +39,4 @@ def shipped_int8(source: str, device: Device) -> Int8 | None:
         return None
     scales = Scales.read(path)
     files = {name: sha256_of(file) for name, file in open_source(source).files().items()}
-    return Int8(scales) if scales.about.get("inputs") == files and "gate" in scales.about else None
+    return Int8(scales, timed=TIMED) if scales.about.get("inputs") == files and "gate" in scales.about else None

@@ -13,7 +13,7 @@ from millirank_engines.figures import Choice, Figure
 from millirank_engines.load import start_engine
 from millirank_engines.manifest import Manifest
 
-from .choice import chosen, medians
+from .choice import chosen, medians, spread
 from .gate import held_to, refuse_losses
 from .int8 import AUTO, INT8
 
@@ -95,12 +95,16 @@ class Trial:
         """Measured on what serves, small shapes with their static models."""
         int8 = self.request.int8
         assert int8 is not None  # noqa: S101 - there is no trial without
-        feeds = {case.profile: case.feeds for case in cases}
+        together = self.request.task == "rerank"
+        some = spread([case.profile for case in cases], int8.timed if together else None)
+        feeds = {case.profile: case.feeds for case in cases if case.profile in some}
         with self._running(base) as first, self._running(INT8) as second:
             assert first is not None  # noqa: S101 - _unfit has run one
             assert second is not None  # noqa: S101 - as above
             times = medians({base: first, INT8: second}, feeds, int8.clock)
-        return chosen(times, base, INT8, together=self.request.task == "rerank")
+        made = chosen(times, base, INT8, together=together)
+        untimed = [Choice(case.profile, made[0].precision, {}) for case in cases if case.profile not in some]
+        return tuple(sorted([*made, *untimed], key=lambda choice: choice.profile))
 
     @contextmanager
     def _running(self, precision: str, *, static: bool = True) -> Iterator[Engine | None]:

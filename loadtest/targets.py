@@ -114,6 +114,22 @@ ENGINES = (
         least=True,
     ),
     Target(
+        "MiniLM rerank at its best batch, valid tokens, all of the published network",
+        rf"minilm-reranker/rerank/\w+/fp16/{_HOW}",
+        "tflops model",
+        320,
+        "TFLOP/s",
+        least=True,
+    ),
+    Target(
+        "BERT-base rerank at its best batch, all of the published network",
+        rf"bert-base-reranker/rerank/\w+/fp16/{_HOW}",
+        "tflops model",
+        450,
+        "TFLOP/s",
+        least=True,
+    ),
+    Target(
         "kernels fewer than torch eager, MiniLM, both by profiler, worst shape",
         rf"minilm-\w+/\w+/launches/{_HOW}",
         "fewer kernels than torch eager",

@@ -18,8 +18,9 @@ from millirank_engines import Profile
 from millirank_engines.build.export import export_model
 from millirank_engines.build.fused import kernels
 from millirank_engines.build.fused.choices import unseen
-from millirank_engines.build.fused.layers import Layers, weights_of
+from millirank_engines.build.fused.layers import Layers
 from millirank_engines.build.fused.variants import ARGUMENTS, HALF, INT, WIDE, Variant
+from millirank_engines.build.fused.weights import weights_of
 from millirank_engines.build.parity import output_name, parity_feeds, reference_cases, words
 from millirank_engines.fakecuda import FakeCuda
 from millirank_engines.fused import FusedEngine

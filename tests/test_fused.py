@@ -18,7 +18,8 @@ from millirank_engines.build.export import export_model
 from millirank_engines.build.fused import backend as fused_backend
 from millirank_engines.build.fused import tuning, variants
 from millirank_engines.build.fused.choices import roles, unseen
-from millirank_engines.build.fused.layers import FIRST, Layers, refuse_unfit, weights_of
+from millirank_engines.build.fused.layers import FIRST, Layers, refuse_unfit
+from millirank_engines.build.fused.weights import weights_of
 from millirank_engines.build.graph import Network
 from millirank_engines.build.tensors import ModelRefused
 from millirank_engines.fakecuda import FakeCuda

@@ -28,9 +28,10 @@ from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_program
 
 from .choices import unseen
-from .layers import Layers, Step, weights_of
+from .layers import Layers, Step
 from .tuning import Bench, candidates, cheapest
 from .variants import Compiled, Variant, all_compiled, available
+from .weights import weights_of
 
 if TYPE_CHECKING:
     from millirank_engines.build.export import Export
@@ -46,7 +47,7 @@ class Fused:
     precisions: tuple[str, ...] = ("fp16",)
     libraries: tuple[str, ...] = ("triton",)
     recipe: tuple[str, ...] = tuple(
-        f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants")
+        f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants", "weights")
     )
     form = Form()
     versions: Mapping[str, str] = {}

@@ -6,8 +6,9 @@ from dataclasses import replace
 from millirank_engines.base import Profile
 from millirank_engines.build.graph import Network
 
-from .layers import FIRST, Choice, Layers, Size
+from .layers import FIRST, LEAST, Choice, Layers, Size
 
+_KEYS = 64  # of attention at once, mostly
 LATENCY, THROUGHPUT = 256, 4096  # rows up to which all that counts is latency, and from which it is throughput
 
 _SMALL = (
@@ -58,9 +59,8 @@ def _asked(rows: int) -> tuple[Size, ...]:
     return _MIDDLE if rows > LATENCY else _SMALL if rows <= LATENCY // 4 else (*_SMALL, *_MIDDLE)
 
 
-def tiles(network: Network, profile: Profile) -> tuple[int, ...]:
+def tiles(profile: Profile) -> tuple[int, ...]:
     """Over how many columns the moments of rows may be left, the likeliest first; all kernels of a bucket agree."""
-    del network
     if profile.tokens <= LATENCY:
         return (32, 16)
     return (64, 128) if profile.tokens < THROUGHPUT else (128, 64)
@@ -106,19 +106,19 @@ def _power(width: int, most: int) -> int:
 
 
 def _attention(asking: int, length: int) -> Iterator[Size]:
-    keys = max(16, min(64, 1 << (length - 1).bit_length()))
-    rows = max(16, min(64, 1 << (asking - 1).bit_length()))
-    yield Size(rows, keys, warps=4 if rows == 64 else 2 if rows == 32 else 1, stages=2)  # noqa: PLR2004 - as said
-    if rows > 16:  # noqa: PLR2004 - the least
+    keys = max(LEAST, min(_KEYS, 1 << (length - 1).bit_length()))
+    rows = max(LEAST, min(_KEYS, 1 << (asking - 1).bit_length()))
+    yield Size(rows, keys, warps=rows // LEAST, stages=2)
+    if rows > LEAST:
         yield Size(rows // 2, keys, warps=2, stages=2)
-        yield Size(rows, keys, warps=2 if rows == 64 else 1, stages=2)  # noqa: PLR2004
-    if keys > 16:  # noqa: PLR2004
+        yield Size(rows, keys, warps=rows // LEAST // 2, stages=2)
+    if keys > LEAST:
         yield Size(rows, keys // 2, warps=2, stages=2)
-    if length > 64:  # noqa: PLR2004
-        yield Size(rows, 128, warps=4, stages=2)
+    if length > _KEYS:
+        yield Size(rows, 2 * _KEYS, warps=4, stages=2)
 
 
 def unseen(layers: Layers, profile: Profile) -> Choice:
     """What a bucket runs where nothing can be timed."""
-    tile = tiles(layers.network, profile)[0]
+    tile = tiles(profile)[0]
     return {role: next(sizes(layers, profile, role, tile)) for role in roles(layers.network)}

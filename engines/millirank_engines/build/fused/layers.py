@@ -3,23 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from millirank_engines.base import EngineError, Profile
-from millirank_engines.build.dense import KINDS, Weights
-from millirank_engines.build.graph import CLASSIFIERS, TABLES, Network
+from millirank_engines.build.graph import Network
 from millirank_engines.program import OUTPUT, ROWS, SEQUENCES, STARTS, TOKENS, TYPES, Launch
 
 from .variants import SCRATCH, Variant
 
 SLACK = 256  # rows of every buffer past the last: the largest block
 LEAST = 16  # columns of a block
-LARGEST = 65504.0  # of float16
 HEAD_WIDTHS = (16, 32, 64, 128)
 ACTIVATIONS = {"gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3}
 TANH = 4
-LOG2_E = 1.4426950408889634
 X, Y, CONTEXT, QKV, WIDE = "x", "y", "context", "qkv", "inner"  # buffers
 MOMENTS = ".moments"  # ends the name of what is left of a buffer's rows
 FIRST = ":first"  # ends the role of a kernel of the last layer, where it computes the first tokens alone
@@ -214,61 +208,3 @@ def _padded(width: int) -> int:
 
 def _blocks(count: int, size: int) -> int:
     return -(-count // size)
-
-
-def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.generic]]:
-    """The weights as the kernels take them: products (inner, outer) and tables in float16, all else in float32.
-
-    Queries are scaled by the root of a head's width, and for exponentials of base 2.
-
-    Raises:
-        OverflowError: if a weight is too large for float16; the message names it.
-    """
-    first, end = network.first_position, network.first_position + network.max_length
-    words, positions, kinds = (weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
-    positions = positions[first:end] if network.type_ids else positions[first:end] + kinds[0]
-    found: dict[str, NDArray[np.float32]] = {"words": words, "positions": positions, "kinds": kinds}
-    norm = _norm(weights, "embeddings.LayerNorm", "embeddings")
-    scale = LOG2_E / (network.hidden // network.heads) ** 0.5
-    for i in range(network.layers):
-        at, before = f"encoder.layer.{i}", norm
-        parts = [(f"{at}.attention.self.{part}", f) for part, f in (("query", scale), ("key", 1.0), ("value", 1.0))]
-        joined = [np.concatenate([weights[f"{name}.{kind}"] * np.float32(f) for name, f in parts]) for kind in KINDS]
-        found |= before | _after(before, f"{i}.qkv", *joined)
-        norm = _norm(weights, f"{at}.attention.output.LayerNorm", f"{i}.attended")
-        found |= norm | _product(weights, f"{at}.attention.output.dense", f"{i}.attended")
-        found |= _after(norm, f"{i}.inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
-        norm = _norm(weights, f"{at}.output.LayerNorm", f"{i}.outer")
-        found |= norm | _product(weights, f"{at}.output.dense", f"{i}.outer")
-    if network.head == "bert":
-        inner, outer = CLASSIFIERS["bert"]
-        found |= _after(norm, "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
-        found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in KINDS}
-    return {name: _half(name, value) if value.ndim > 1 else value.astype(np.float32) for name, value in found.items()}
-
-
-def _product(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
-    """A linear layer of rows that are normal already, its weight (inner, outer)."""
-    return {f"{name}.{kind}": weights[f"{source}.{kind}"].T for kind in KINDS}
-
-
-def _after(
-    norm: Mapping[str, NDArray[np.float32]], name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    """A linear layer (outer, inner) of rows that are not normalised yet: it holds gain and shift of what it skips."""
-    gain, shift = norm.values()
-    held = weight.T * gain[:, None]
-    sums = held.astype(np.float16).astype(np.float32).sum(0)  # of the weights as they are used
-    return {f"{name}.weight": held, f"{name}.sums": sums, f"{name}.bias": bias + weight @ shift}
-
-
-def _norm(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
-    return {f"{name}.gain": weights[f"{source}.weight"], f"{name}.shift": weights[f"{source}.bias"]}
-
-
-def _half(name: str, value: NDArray[np.float32]) -> NDArray[np.float16]:
-    if (largest := float(np.abs(value).max())) > LARGEST:
-        raise OverflowError(
-            f"{name} has a weight of {largest:.3g}, float16 ends at {LARGEST:.0f}: use --backend openvino"
-        )
-    return value.astype(np.float16)

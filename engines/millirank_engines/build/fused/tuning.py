@@ -28,7 +28,7 @@ class Timer(Protocol):
 def candidates(layers: Layers, profile: Profile) -> list[dict[str, dict[Size, Step]]]:
     """Every size of every role of a bucket, as a step of the last layer that has it."""
     found = []
-    for tile in tiles(layers.network, profile):
+    for tile in tiles(profile):
         named = {role: list(sizes(layers, profile, role, tile)) for role in roles(layers.network)}
         steps: dict[str, dict[Size, Step]] = {role: {} for role in named}
         for turn in range(max(map(len, named.values()))):

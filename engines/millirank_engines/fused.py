@@ -7,6 +7,7 @@ no compiler, only the driver.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,14 +125,15 @@ class FusedEngine(GraphEngine[_Bucket]):
         cuda = self._cuda
         self._weights = sum(aligned(value.nbytes) for value in weights.values())
         device, host = self._device(self._weights), cuda.allocate_pinned(self._weights)
-        places, at = {}, 0
-        for name, value in weights.items():
-            host_array(host + at, value.shape, value.dtype)[...] = value
-            places[name] = device + at
-            at += aligned(value.nbytes)
-        cuda.copy_in(device, host, self._weights, self._stream)
-        cuda.synchronize(self._stream)
-        cuda.free_pinned(host)
+        with ExitStack() as meanwhile:
+            meanwhile.callback(cuda.free_pinned, host)
+            places, at = {}, 0
+            for name, value in weights.items():
+                host_array(host + at, value.shape, value.dtype)[...] = value
+                places[name] = device + at
+                at += aligned(value.nbytes)
+            cuda.copy_in(device, host, self._weights, self._stream)
+            cuda.synchronize(self._stream)
         return places
 
     def _input_bytes(self, profile: Profile) -> int:
@@ -170,6 +172,7 @@ class FusedEngine(GraphEngine[_Bucket]):
             got = "missing" if mask is None else mask.shape
             raise EngineError(f"attention_mask is {got}: feed it in the shape {shape} of input_ids")
         mask.sum(1, np.int32).cumsum(out=bucket.starts[1:-1])
+        bucket.starts[-1] = shape[0]  # other buckets use this memory, too
 
     def _enqueue(self, bucket: _Bucket) -> None:
         self._cuda.copy_in(self._device_inputs, self._host_inputs, bucket.span, self._stream)

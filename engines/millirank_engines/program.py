@@ -89,11 +89,12 @@ def write_program(
     path: Path, program: Program, weights: Mapping[str, NDArray[np.generic]], code: Mapping[str, bytes]
 ) -> None:
     """Writes a program with its weights and the code of its kernels."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     machine = {CODE + name: np.frombuffer(text, np.uint8) for name, text in code.items()}
     tensors = {name: np.ascontiguousarray(value) for name, value in {**weights, **machine}.items()}
-    save_file(tensors, path, {"program": json.dumps(program.to_json(), separators=(",", ":"))})
+    about = {"program": json.dumps(program.to_json(), separators=(",", ":"))}
+    path.write_bytes(save(tensors, about))  # save_file would make it readable by its owner only
 
 
 def read_program(path: Path) -> tuple[Program, dict[str, NDArray[np.generic]], dict[str, bytes]]:

@@ -22,6 +22,8 @@ class cudaError_t(IntEnum):  # noqa: N801 - as cuda-python spells it
 class CUresult(IntEnum):
     CUDA_SUCCESS = 0
     CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_ECC_UNCORRECTABLE = 214
+    CUDA_ERROR_INVALID_IMAGE = 200
     CUDA_ERROR_ILLEGAL_ADDRESS = 700
 
 
@@ -128,9 +130,13 @@ def test_kernels_of_our_own_go_through_the_driver() -> None:
     bindings.errors = {"cuModuleLoadData": CUresult.CUDA_ERROR_OUT_OF_MEMORY}
     with pytest.raises(CudaError, match=r"cuModuleLoadData failed with cudaErrorMemoryAllocation \(text of 2\)"):
         cuda.load_module(b"code")
-    bindings.errors = {"cuLaunchKernel": CUresult.CUDA_ERROR_ILLEGAL_ADDRESS}
-    with pytest.raises(DeviceLost):
-        cuda.launch_kernel(15, (1, 1, 1), 32, 0, (), 11)
+    bindings.errors = {"cuModuleLoadData": CUresult.CUDA_ERROR_INVALID_IMAGE}
+    with pytest.raises(CudaError, match=r"cudaErrorInvalidKernelImage.*: rebuild the engine on this GPU"):
+        cuda.load_module(b"code")
+    for lost in (CUresult.CUDA_ERROR_ILLEGAL_ADDRESS, CUresult.CUDA_ERROR_ECC_UNCORRECTABLE):
+        bindings.errors = {"cuLaunchKernel": lost}
+        with pytest.raises(DeviceLost):
+            cuda.launch_kernel(15, (1, 1, 1), 32, 0, (), 11)
 
 
 def test_whatever_is_freed_is_freed_by_its_own_call() -> None:
@@ -174,7 +180,7 @@ def test_without_cuda_python_the_way_to_it_is_named() -> None:
     try:
         import cuda.bindings  # noqa: F401
     except ImportError:
-        with pytest.raises(BackendUnavailable, match=r"pip install 'millirank\[tensorrt\]'"):
+        with pytest.raises(BackendUnavailable, match=r"pip install 'cuda-python>=12.9.1'"):
             open_cuda()
     else:
         pytest.skip("cuda-python is installed")

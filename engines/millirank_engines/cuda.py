@@ -36,6 +36,7 @@ _FIXES = {
     "cudaErrorMemoryAllocation": "free memory on this GPU, or build engines with fewer or smaller profiles",
     "cudaErrorInsufficientDriver": "install an NVIDIA driver that is as new as this CUDA",
     "cudaErrorNoDevice": "run where `nvidia-smi -L` lists a GPU, or use engines for the CPU",
+    "cudaErrorInvalidKernelImage": "rebuild the engine on this GPU, or install a newer NVIDIA driver",
     "cudaErrorNoKernelImageForDevice": "rebuild the engine on this GPU",
     "cudaErrorStreamCaptureUnsupported": "build the engine anew: it synchronizes within an inference",
 }
@@ -182,5 +183,6 @@ def open_cuda(wait: Wait = "spin") -> Cuda:
         from cuda.bindings import driver, runtime
         from cuda.bindings.utils import get_cuda_native_handle
     except ImportError as error:
-        raise BackendUnavailable("CUDA", "pip install 'millirank[tensorrt]'") from error
+        fix = "pip install 'cuda-python>=12.9.1', which the extras tensorrt, tensorrt-rtx and fused bring along"
+        raise BackendUnavailable("CUDA", fix) from error
     return CudaPython(runtime, driver, get_cuda_native_handle, wait)

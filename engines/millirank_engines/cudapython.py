@@ -171,6 +171,8 @@ def _runtime_name(name: str) -> str:
 
 _NAMES = {  # where the two differ
     "CUDA_ERROR_OUT_OF_MEMORY": "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_ECC_UNCORRECTABLE": "cudaErrorECCUncorrectable",
+    "CUDA_ERROR_INVALID_IMAGE": "cudaErrorInvalidKernelImage",
     "CUDA_ERROR_LAUNCH_FAILED": "cudaErrorLaunchFailure",
     "CUDA_ERROR_NO_BINARY_FOR_GPU": "cudaErrorNoKernelImageForDevice",
 }

@@ -1,6 +1,7 @@
 """Building for the fused engine: kernels for the GPU here, timed on it, or for one that is elsewhere, untimed."""
 
 import platform
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from millirank_engines.build.export import Export
 
 ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
+INSTALL = "pip install 'millirank[fused]'"
+ELSEWHERE = "its compiler has wheels for Linux only: build it on Linux, which needs no GPU for it"
 OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
 
 
@@ -46,8 +49,9 @@ class Fused:
     name = FUSED
     precisions: tuple[str, ...] = ("fp16",)
     libraries: tuple[str, ...] = ("triton",)
-    recipe: tuple[str, ...] = tuple(
-        f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants", "weights")
+    recipe: tuple[str, ...] = (
+        "../program.py",  # what kernels find where
+        *(f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants", "weights")),
     )
     form = Form()
     versions: Mapping[str, str] = {}
@@ -67,7 +71,7 @@ class Fused:
             EngineError: if the target is too old, or outside the baseline.
         """
         if not available():
-            raise BackendUnavailable(FUSED, "pip install 'millirank[fused]'")
+            raise BackendUnavailable(FUSED, INSTALL if sys.platform == "linux" else ELSEWHERE)
         self._gpu = gpu or this_gpu()
         self.assumed = capability is None and self._gpu is None
         self.capability = capability or (self._gpu.capability if self._gpu else ASSUMED)
@@ -122,6 +126,7 @@ class Fused:
         del out
         network, inner = source.network, source.weights.shape("encoder.layer.0.intermediate.dense.weight")[0]
         layers = Layers(network, inner)
+        layers.refuse_uncounted(profiles.buckets)
         try:
             weights = weights_of(network, source.weights)
         except OverflowError as error:
@@ -138,6 +143,7 @@ class Fused:
                 )
             self._write(folder / PROGRAM, source, layers, steps, made, weights)
             return
+        cuda = self._cuda()  # if it cannot be had, that is known before all is compiled
         asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
         every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
         made = self._compiled([*every, *(step for row in steps.values() for step in row)], say)
@@ -145,7 +151,7 @@ class Fused:
             path = Path(temporary) / PROGRAM
             self._write(path, source, layers, steps, made, weights)
             feeds = parity_feeds(source.spec, words(source.folder / "tokenizer.json", source.spec), profiles.buckets)
-            bench = Bench(path, feeds, self._cuda())
+            bench = Bench(path, feeds, cuda)
             try:
                 choices = {}
                 for done, (bucket, one) in enumerate(asked.items(), 1):

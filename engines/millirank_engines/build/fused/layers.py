@@ -1,6 +1,6 @@
 """A network as launches of kernels, for one bucket, by the sizes that were chosen for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from millirank_engines.base import EngineError, Profile
@@ -11,6 +11,7 @@ from .variants import SCRATCH, Variant
 
 SLACK = 256  # rows of every buffer past the last: the largest block
 LEAST = 16  # columns of a block
+COUNTED = 2**31 - 1  # numbers of a buffer
 HEAD_WIDTHS = (16, 32, 64, 128)
 ACTIVATIONS = {"gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3}
 TANH = 4
@@ -47,8 +48,8 @@ class Step:
         return Launch(self.variant.name, self.grid, (*self.addresses, *[STARTS] * SCRATCH))
 
 
-def refuse_unfit(network: Network) -> None:
-    """Refuses a network that the kernels do not cover.
+def refuse_unfit(network: Network, inner: int = LEAST) -> None:
+    """Refuses a network that the kernels do not cover; its feed-forward layers are inner wide.
 
     Raises:
         EngineError: with what to use instead.
@@ -58,6 +59,11 @@ def refuse_unfit(network: Network) -> None:
         raise EngineError(
             f"heads of {head} in rows of {network.hidden} are not covered ({', '.join(map(str, HEAD_WIDTHS))} in "
             f"multiples of {LEAST} are): build it with --backend tensorrt"
+        )
+    if inner % LEAST:
+        raise EngineError(
+            f"feed-forward layers of {inner} are not covered (multiples of {LEAST} are): build it with "
+            "--backend tensorrt"
         )
     if network.head == "roberta":
         raise EngineError("RoBERTa's classification head is not fused: build it with --backend tensorrt")
@@ -72,8 +78,18 @@ class Layers:
         Raises:
             EngineError: if the kernels do not cover it.
         """
-        refuse_unfit(network)
+        refuse_unfit(network, inner)
         self.network, self.inner = network, inner
+
+    def refuse_uncounted(self, profiles: Iterable[Profile]) -> None:
+        """Refuses shapes in whose buffers an int32, with which kernels count, does not reach every number.
+
+        Raises:
+            EngineError: with the most tokens that it reaches.
+        """
+        most = COUNTED // max(3 * self.network.hidden, self.inner) - SLACK
+        if too_many := [str(profile) for profile in profiles if profile.tokens > most]:
+            raise EngineError(f"{', '.join(too_many)} has too many tokens, {most} are the most: leave it out")
 
     def buffers(self, launches: Mapping[Profile, object]) -> dict[str, int]:
         """Bytes of every buffer, for the largest of the buckets."""

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from millirank_engines.base import BackendUnavailable, EngineError
+from millirank_engines.device import cores
 from millirank_engines.program import Kernel
 
 INT, HALF, WIDE = "*i32", "*fp16", "*fp32"
@@ -128,7 +129,7 @@ def all_compiled(
     """Compiles variants side by side; those that take too much shared memory are left out."""
     todo = list(dict.fromkeys(variants))
     found: dict[Variant, Compiled] = {}
-    with ProcessPoolExecutor(min(len(todo), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(len(todo), cores()), mp_context=get_context("spawn")) as pool:
         asked = {pool.submit(compiled, variant, capability): variant for variant in todo}
         for done, future in enumerate(as_completed(asked), 1):
             if (made := future.result()) is not None:

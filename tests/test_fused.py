@@ -10,10 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import Tiny, write_model
+from typer.testing import CliRunner
 
-from millirank_engines import ArtifactRefused, BackendUnavailable, DeviceLost, EngineError, Profile, open_engine
+from millirank.commands import engine as engine_command
+from millirank_engines import (
+    ArtifactRefused,
+    BackendUnavailable,
+    DeviceLost,
+    EngineError,
+    EngineFailed,
+    Profile,
+    open_engine,
+)
 from millirank_engines.build.backend import backend_of
-from millirank_engines.build.compile import build_engine
+from millirank_engines.build.compile import ParityFailed, build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.fused import backend as fused_backend
 from millirank_engines.build.fused import tuning, variants
@@ -23,6 +33,7 @@ from millirank_engines.build.fused.weights import weights_of
 from millirank_engines.build.graph import Network
 from millirank_engines.build.tensors import ModelRefused
 from millirank_engines.fakecuda import FakeCuda
+from millirank_engines.figures import Check
 from millirank_engines.fused import FusedEngine
 from millirank_engines.program import PROGRAM, Kernel, Launch, Program, read_program, write_program
 
@@ -120,6 +131,43 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, object], words: 
         backend_of("fused", options)
 
 
+def test_shapes_that_the_kernels_cannot_cut_or_count_are_refused() -> None:
+    with pytest.raises(EngineError, match=r"feed-forward layers of 1000 .*multiples of 16.*--backend tensorrt"):
+        Layers(MINILM, 1000)
+    layers = Layers(MINILM, 1536)
+    with pytest.raises(EngineError, match=r"10000x512 has too many tokens, 1397845 are the most: leave it out"):
+        layers.refuse_uncounted([Profile(1, 8), Profile(10000, 512)])
+    layers.refuse_uncounted([Profile(2048, 512)])
+
+
+def test_where_the_compiler_has_no_wheels_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_backend, "available", lambda: False)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(BackendUnavailable, match="build it on Linux"):
+        backend_of("fused")
+
+
+def test_a_precision_that_there_is_not_is_refused_before_anything_is_calibrated(tmp_path: Path) -> None:
+    words = ["--model", str(tmp_path / "no-model"), "--task", "embed", "--out", str(tmp_path / "out")]
+    ran = CliRunner().invoke(engine_command.app, ["build", *words, "--backend", "fused", "--precision", "int8"])
+    assert isinstance(ran.exception, EngineError)
+    assert str(ran.exception) == "fused has no precision 'int8': choose fp16 with --precision"
+
+
+def test_the_way_out_of_failed_parity_exists() -> None:
+    check = Check("cosine_p1", 0.5, 0.99, at_least=True)
+    assert "--backend tensorrt" in str(ParityFailed("shop as fused/fp16", [check], "fused"))
+    assert "--precision fp32" in str(ParityFailed("shop as tensorrt/fp16", [check], "tensorrt"))
+
+
+def test_the_key_is_another_when_kernels_compiler_or_program_are() -> None:
+    fused = backend_of("fused")
+    assert "triton" in fused.libraries
+    folder = Path(fused_backend.__file__).parent
+    ours = {f"fused/{path.name}" for path in folder.glob("*.py") if path.name != "__init__.py"}
+    assert set(fused.recipe) == ours | {"../program.py"}
+
+
 def test_without_its_compiler_the_backend_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_backend, "available", lambda: False)
     with pytest.raises(BackendUnavailable, match=r"pip install 'millirank\[fused\]'"):
@@ -190,6 +238,40 @@ def add(code: bytes, symbol: str, _grid: tuple[int, int, int], addresses: tuple[
         total = (line + kinds).sum() * host_array(factor, (1,), np.float32)[0]
         host_array(output + 4 * row, (1,), np.float32)[0] = total
     assert tuple(begins[-2:]) == (begins[WIDE.batch], WIDE.batch)
+
+
+def test_how_many_sequences_there_are_is_told_whatever_ran_before(tmp_path: Path) -> None:
+    cuda, told, large = FakeCuda(), [], Profile(64, 8)
+
+    def count(_code: bytes, _symbol: str, _grid: tuple[int, int, int], addresses: tuple[int, ...]) -> None:
+        from millirank_engines.cuda import host_array
+
+        told.append(host_array(addresses[2], (told_of[-1].batch + 2,), np.int32)[-2:].tolist())
+
+    cuda.computes, told_of = count, [large]
+    engine = adder(cuda, tmp_path, (WIDE, large))
+    told.clear()
+    for profile in (large, WIDE, large):  # their inputs lie at the same place
+        told_of.append(profile)
+        ids = np.zeros((profile.batch, profile.length), np.int32)
+        engine.infer({"input_ids": ids, "token_type_ids": ids, "attention_mask": np.ones_like(ids)})
+    assert told == [[512, 64], [16, 2], [512, 64]]
+    engine.close()
+
+
+def test_a_failed_load_gives_everything_back(tmp_path: Path) -> None:
+    cuda = FakeCuda()
+    for call in ("load_module", "kernel", "allocate", "allocate_pinned", "copy_in", "synchronize", "instantiate"):
+        cuda.faults[call] = "cudaErrorMemoryAllocation"
+        with pytest.raises(EngineFailed, match="cudaErrorMemoryAllocation"):
+            adder(cuda, tmp_path, (WIDE,))
+        assert not cuda.open, call
+
+
+def test_whoever_may_read_the_folder_may_read_the_program(tmp_path: Path) -> None:
+    adder(FakeCuda(), tmp_path, (WIDE,)).close()
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / PROGRAM).stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def feeds() -> dict[str, np.ndarray]:

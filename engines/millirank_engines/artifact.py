@@ -2,8 +2,8 @@
 
     DIR/manifest.json    what it is, what it was made of, and the size and hash of every other file
     DIR/SEAL             sha256 of manifest.json, written last
-    DIR/model.xml …      what the backend needs (model.plan for TensorRT); tokenizer.json; parity.safetensors, the
-                         reference outputs
+    DIR/model.xml …      what the backend needs (model.plan for TensorRT, model.fused for our kernels); tokenizer.json;
+                         parity.safetensors, the reference outputs
 
 Nothing here is pickled, and nothing is loaded before its hash was compared.
 """

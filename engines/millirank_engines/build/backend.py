@@ -60,6 +60,22 @@ class Backend(Protocol):
         """What it compiled, ready to run; None where this machine cannot run it."""
 
 
+def refuse_precision(backend: Backend, precision: str) -> None:
+    """Refuses a precision that the backend does not have.
+
+    Raises:
+        EngineError: with those that it has.
+    """
+    if precision not in backend.precisions:
+        choice = ", ".join(sorted(backend.precisions))
+        raise EngineError(f"{backend.name} has no precision {precision!r}: choose {choice} with --precision")
+
+
+def exacter(backend: str) -> str:
+    """The option that builds what computes more exactly."""
+    return "--backend tensorrt" if backend == FUSED else "--precision fp32"
+
+
 def backend_of(name: str, options: Mapping[str, object] | None = None) -> Backend:
     """A backend for this machine.
 

@@ -14,7 +14,7 @@ from millirank_engines.figures import Check
 from millirank_engines.manifest import Manifest, stem_of
 from millirank_engines.model import ModelSpec, Task, Template
 
-from .backend import Backend, backend_of
+from .backend import Backend, backend_of, exacter, refuse_precision
 from .export import Export, export_model
 from .graph import Form
 from .parity import PARITY, Case, arithmetic, parity, parity_feeds, reference_cases, words, write_cases
@@ -37,9 +37,9 @@ Described = Callable[[ModelSpec, tuple[Profile, ...]], Manifest]  # all but what
 class ParityFailed(EngineError):
     """An engine that does not say what its model says."""
 
-    def __init__(self, name: str, checks: Sequence[Check]) -> None:
+    def __init__(self, name: str, checks: Sequence[Check], backend: str) -> None:
         table = "; ".join(f"{check}{'' if check.passed else ' FAILED'}" for check in checks)
-        super().__init__(f"{name} is outside its tolerance ({table}): nothing was written; try `--precision fp32`")
+        super().__init__(f"{name} is outside its tolerance ({table}): nothing was written; try `{exacter(backend)}`")
         self.checks = tuple(checks)
 
 
@@ -90,9 +90,7 @@ def build_engine(  # noqa: PLR0913 - the options of a build
     say = progress or (lambda _: None)
     backend = backend_of(backend) if isinstance(backend, str) else backend
     precision = precision or backend.precisions[0]
-    if precision not in backend.precisions:
-        choice = ", ".join(sorted(backend.precisions))
-        raise EngineError(f"{backend.name} has no precision {precision!r}: choose {choice} with --precision")
+    refuse_precision(backend, precision)
     asked, written = profiles_asked(profiles, task)
     quantized = precision in {INT8, AUTO}
     if quantized and int8 is None:
@@ -219,7 +217,7 @@ def _compared(
 ) -> Manifest:
     """The manifest with what was measured, if this machine can run what was built."""
     if not evaluated.passed:
-        raise ParityFailed(f"the reference of {manifest.name}", [evaluated])
+        raise ParityFailed(f"the reference of {manifest.name}", [evaluated], manifest.backend)
     engine = backend.engine(folder, manifest)
     if engine is None:
         say("this machine cannot run it: it is sealed unverified")
@@ -229,7 +227,7 @@ def _compared(
         half = arithmetic(manifest.backend, manifest.precision)
         checks = (evaluated, *parity(engine, cases, manifest.model.task, half))
         if not all(check.passed for check in checks):
-            raise ParityFailed(f"{manifest.name} as {engine.name}", checks)
+            raise ParityFailed(f"{manifest.name} as {engine.name}", checks, manifest.backend)
         timed = latencies(engine, cases, seconds=SECONDS) if backend.baseline else ()
     finally:
         engine.close()

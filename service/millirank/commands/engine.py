@@ -51,7 +51,7 @@ def build(  # noqa: PLR0913 - the options of a build
     backend: Annotated[str, typer.Option(help="What runs it: openvino, tensorrt, tensorrt-rtx or fused.")] = "openvino",
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, fp16, bf16, int8 or auto. Default: what suits this CPU; fp16 for TensorRT."),
+        typer.Option(help="fp32, fp16, bf16, int8 or auto. Default: what suits this CPU; fp16 for a GPU."),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -90,11 +90,12 @@ def build(  # noqa: PLR0913 - the options of a build
         Path | None, typer.Option("--from", help="Traffic that it is for: later traffic is compared with it.")
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="TensorRT: a baseline.toml of your own, which names what belongs together.")
+        Path | None,
+        typer.Option(help="TensorRT, fused: a baseline.toml of your own, which names what belongs together."),
     ] = None,
 ) -> None:
     """Build an engine; does nothing if an artifact of the same things is there."""
-    from millirank_engines.build.backend import backend_of
+    from millirank_engines.build.backend import backend_of, refuse_precision
     from millirank_engines.build.compile import build_engine
 
     from .quantized import Wish, int8_wished
@@ -111,6 +112,8 @@ def build(  # noqa: PLR0913 - the options of a build
     console = Console()
     asked = read_for(task.value, traffic) if traffic is not None else []
     chosen = backend_of(backend, {name: value for name, value in given.items() if value is not None})
+    if precision is not None:
+        refuse_precision(chosen, precision)  # before anything is calibrated
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     with console.status("") as status:
 
@@ -157,6 +160,7 @@ def verify(
     ] = None,
 ) -> None:
     """Hold an artifact to its FP32 reference and its sealed latencies on this machine; exit 1 if it is outside."""
+    from millirank_engines.build.backend import exacter
     from millirank_engines.build.verify import verify_engine
 
     report = verify_engine(folder, seconds=seconds, max_slowdown=max_slowdown, against=against)
@@ -174,7 +178,8 @@ def verify(
     if all(check.passed for check in report.checks) and not report.passed:
         console.print(f"{folder} is slower than when it was sealed: see what else uses the device, or build it again")
     elif not report.passed:
-        console.print(f"{folder} is outside its tolerance: build it again, if need be with `--precision fp32`")
+        instead = exacter(read_manifest(folder).backend)
+        console.print(f"{folder} is outside its tolerance: build it again, if need be with `{instead}`")
     if not report.passed:
         raise typer.Exit(1)
 

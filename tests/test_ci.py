@@ -44,9 +44,11 @@ def test_jobs_build_verify_and_publish_in_that_order(pipeline: dict[str, Any]) -
     assert jobs["publish"]["needs"] == "build"
     assert "gpu" in jobs["build"]["runs-on"]
     order = [words[1] for words in commands(scripts(pipeline, "check")) if words[0] == "engine"]
-    assert order == ["check", "build"]
+    assert order == ["check", "build", "build"]
     calls = scripts(pipeline, "build")
-    assert calls.index("deploy/build-engines artifacts tensorrt") < calls.index("engine inspect")
+    assert jobs["build"]["strategy"]["matrix"]["backend"] == ["tensorrt", "fused"]
+    assert jobs["build"]["strategy"]["max-parallel"] == 1  # builds time kernels
+    assert calls.index("deploy/build-engines artifacts ${{ matrix.backend }}") < calls.index("engine inspect")
     assert [words[1] for words in commands(SCRIPT.read_text("utf-8"))] == ["build", "verify"]
     assert {entry["task"] for entry in jobs["check"]["strategy"]["matrix"]["include"]} == {"embed", "rerank"}
 
@@ -54,7 +56,7 @@ def test_jobs_build_verify_and_publish_in_that_order(pipeline: dict[str, Any]) -
 def test_every_command_and_option_exists(pipeline: dict[str, Any]) -> None:
     root = typer.main.get_command(app)
     found = list(commands(scripts(pipeline, *JOBS) + SCRIPT.read_text("utf-8")))
-    assert len(found) == 6
+    assert len(found) == 7
     for words in found:
         command: Any = root
         for word in words:

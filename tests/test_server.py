@@ -205,6 +205,20 @@ def test_doctor_finds_the_index(tiny_index: Path) -> None:
     assert "openvino" in done.stdout
 
 
+def test_doctor_tells_of_what_builds_and_runs_fused_engines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "library_version", lambda name: "3.9.0" if name == "triton" else "")
+    monkeypatch.setenv("COLUMNS", "200")
+    with contextlib.suppress(typer.Exit):
+        doctor.doctor()
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    told = {name.strip(): (found.strip(), fix.strip()) for name, found, fix in rows}
+    assert told["triton"] == ("3.9.0", "")
+    assert told["cuda-python"][0] == "not installed"
+    assert "pip install 'millirank[tensorrt]' or 'millirank[fused]'" in told["cuda-python"][1]
+
+
 def test_doctor_shows_a_fix_as_it_must_be_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

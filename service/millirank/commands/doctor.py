@@ -37,6 +37,12 @@ OPTIONAL = {
     "torch": "to train: pip install 'millirank[train]'",
     "pytrec-eval-terrier": "to evaluate: pip install 'millirank[eval]'",
     "tensorrt-cu12": "for NVIDIA GPUs: pip install 'millirank[tensorrt]'",
+    "cuda-python": "to run engines on NVIDIA GPUs: pip install 'millirank[tensorrt]' or 'millirank[fused]'",
+    "triton": (
+        "to build fused engines, for GPUs that need not be here: pip install 'millirank[fused-build]'"
+        if sys.platform == "linux"
+        else "builds fused engines, on Linux only"
+    ),
 }
 PYTHON = (3, 11)
 

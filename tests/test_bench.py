@@ -84,6 +84,15 @@ def test_every_round_runs_each_bucket_once_in_an_order_of_its_own() -> None:
         bench_engine(engine, engine.spec, {}, replays=1)
 
 
+@pytest.mark.parametrize(("name", "padded"), [("fused/fp16", False), ("tensorrt/fp16", True)])
+def test_the_work_of_an_engine_is_what_it_computes(name: str, padded: bool) -> None:  # noqa: FBT001 - a parameter
+    engine = Ordered(profiles=(Profile(2, 16),))
+    engine.shapes, engine.name = [], name
+    feeds = {Profile(2, 16): pack_sequences([np.array([7, 8])], Profile(2, 16), engine.spec)}
+    (timing,) = bench_engine(engine, MINILM, feeds, replays=1)
+    assert (timing.work.done > timing.work.valid) == padded
+
+
 def run(*arguments: object) -> str:
     result = CliRunner(env={"COLUMNS": "300"}).invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output

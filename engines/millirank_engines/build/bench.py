@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import Engine, EngineError, Profile, Tensors
 from millirank_engines.model import ModelSpec
+from millirank_engines.program import FUSED
 
 WARM = 20  # rounds that are not counted
 INNER = 4  # width of the feed-forward layer, in widths of the residual stream: of BERT and everything made from it
@@ -35,7 +36,7 @@ PEAKS = (
 class Work:
     """Floating-point operations of one inference; a multiplication and an addition are two."""
 
-    done: float  # by the graph, on padded tokens
+    done: float  # by the graph, on padded tokens unless the engine leaves them out
     valid: float  # by the graph, had it run on valid tokens alone
     model: float  # by the published network on valid tokens: all rows of the last layer, too
 
@@ -65,7 +66,7 @@ def peak_of(device: str, precision: str) -> float | None:
     return None if factor is None or found is None else factor * found
 
 
-def work_of(spec: ModelSpec, profile: Profile, lengths: Sequence[int]) -> Work:
+def work_of(spec: ModelSpec, profile: Profile, lengths: Sequence[int], *, padded: bool = True) -> Work:
     """Operations of a BERT-family network: its matrix products and its attention; the rest is well below a percent.
 
     Of a layer, a token costs 2h² for each of query, key, value and output and 2·2·4h² for the feed-forward, all in
@@ -76,6 +77,7 @@ def work_of(spec: ModelSpec, profile: Profile, lengths: Sequence[int]) -> Work:
         spec: of the model.
         profile: the padded shape.
         lengths: valid tokens of each sequence.
+        padded: whether the engine computes padded tokens, too.
     """
     h, layers = spec.hidden, spec.layers
 
@@ -90,7 +92,7 @@ def work_of(spec: ModelSpec, profile: Profile, lengths: Sequence[int]) -> Work:
 
     one_row = spec.task == "rerank"
     return Work(
-        done=total([profile.length] * profile.batch, first_only=one_row),
+        done=total([profile.length] * profile.batch if padded else lengths, first_only=one_row),
         valid=total(lengths, first_only=one_row),
         model=total(lengths, first_only=False),
     )
@@ -126,9 +128,10 @@ def bench_engine(
     finally:
         if collecting:
             gc.enable()
-    return [_timing(spec, profile, inputs, np.sort(row)) for (profile, inputs), row in zip(buckets, taken, strict=True)]
-
-
-def _timing(spec: ModelSpec, profile: Profile, feeds: Tensors, seconds: NDArray[np.float64]) -> Timing:
-    lengths = feeds["attention_mask"].sum(axis=1).tolist()
-    return Timing(profile, seconds, work_of(spec, profile, lengths), len(lengths))
+    timings = []
+    padded = engine.name.partition("/")[0] != FUSED
+    for (profile, inputs), row in zip(buckets, taken, strict=True):
+        lengths = inputs["attention_mask"].sum(axis=1).tolist()
+        work = work_of(spec, profile, lengths, padded=padded)
+        timings.append(Timing(profile, np.sort(row), work, len(lengths)))
+    return timings

@@ -31,10 +31,12 @@ from millirank_engines.build.fused.choices import roles, unseen
 from millirank_engines.build.fused.layers import FIRST, Layers, refuse_unfit
 from millirank_engines.build.fused.weights import weights_of
 from millirank_engines.build.graph import Network
+from millirank_engines.build.profiles import Profiles
 from millirank_engines.build.tensors import ModelRefused
 from millirank_engines.fakecuda import FakeCuda
 from millirank_engines.figures import Check
 from millirank_engines.fused import FusedEngine
+from millirank_engines.gpu import Gpu
 from millirank_engines.program import PROGRAM, Kernel, Launch, Program, read_program, write_program
 
 if sys.platform != "linux":
@@ -197,7 +199,7 @@ def test_the_sizes_are_those_that_take_the_least_of_what_compiles() -> None:
         return 1e-6 if step.variant in slow else 1e-3 / step.variant.stages
 
     known = {step.variant for step in steps} - slow
-    chosen = tuning.cheapest(layers, profile, asked, known, timer)
+    chosen = tuning.cheapest(layers, profile, tuning.fitting(asked, known), timer)
     assert set(chosen) == set(roles(MINILM))
     assert chosen["qkv"].rows >= 128
     assert chosen["qkv"].stages == max(size.stages for size in asked[0]["qkv"] if size.rows >= 128)
@@ -206,6 +208,34 @@ def test_the_sizes_are_those_that_take_the_least_of_what_compiles() -> None:
         *(f"{role}{FIRST}" for role in ("attention", "attended", "inner", "outer", "pooler")),
         "output",
     ]
+
+
+def test_where_the_gpu_is_sizes_that_compile_are_timed_and_no_others_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda, asked = FakeCuda(), []
+
+    def compiled(_: object, steps: list[tuning.Step], __: object) -> dict[variants.Variant, variants.Compiled]:
+        asked.extend(step.variant for step in steps)
+        kernel = Kernel("kernel", 128, 0)
+        likeliest = unseen(Layers(made.network, 64), WIDE)["qkv"]  # does not fit
+        fit = {one for one in asked if one.kernel != "linear" or dict(one.constants)["COLUMNS"] != likeliest.columns}
+        return {one: variants.Compiled(kernel, b"code") for one in fit}
+
+    made = export_model(str(write_model(tmp_path / "tiny", Tiny(**SMALL))), tmp_path / "fp32", task="embed")
+    monkeypatch.setattr(fused_backend.Fused, "_compiled", compiled)
+    monkeypatch.setattr(fused_backend, "open_cuda", lambda: cuda)
+    gpu = Gpu("NVIDIA H100 PCIe", "none", (9, 0), "12.8", "570.1")
+    said: list[str] = []
+    fused = fused_backend.Fused(gpu=gpu)
+    fused.compile(made, tmp_path, Profiles((WIDE,)), tmp_path, said.append)
+    assert said == ["timing kernels: 1 of 1 profiles"]
+    program, _, code = read_program(tmp_path / PROGRAM)
+    assert set(code) == {launch.kernel for launch in program.launches[WIDE]} < {one.name for one in asked}
+    assert not cuda.open
+    monkeypatch.setattr(fused_backend.Fused, "_compiled", lambda *_: {})
+    with pytest.raises(EngineError, match="more shared memory than this GPU has: use --backend tensorrt"):
+        fused.compile(made, tmp_path, Profiles((WIDE,)), tmp_path, said.append)
 
 
 def test_large_blocks_are_left_out_where_a_gpu_lacks_the_memory() -> None:

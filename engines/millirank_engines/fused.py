@@ -43,7 +43,11 @@ class _Bucket(Bucket):
 
 
 class FusedEngine(GraphEngine[_Bucket]):
-    """A program on a GPU, ready to run when it is made."""
+    """A program on a GPU, ready to run when it is made.
+
+    It counts the mask: the valid tokens of a row are its first ones, at least one, as pack_sequences and pack_pairs lay
+    them.
+    """
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_pro
 
 from .choices import unseen
 from .layers import Layers, Step
-from .tuning import Bench, candidates, cheapest
+from .tuning import Bench, candidates, cheapest, fitting
 from .variants import Compiled, Variant, all_compiled, available
 from .weights import weights_of
 
@@ -133,9 +133,8 @@ class Fused:
             raise ModelRefused(f"{source.spec.name} cannot be fused: {error}") from error
         if self.assumed:
             say(f"there is no GPU here: building for {self.device.name}; name another with --compute-capability")
-        chosen = {bucket: unseen(layers, bucket) for bucket in profiles.buckets}
-        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
         if not self._here:
+            steps = {bucket: list(layers.steps(bucket, unseen(layers, bucket))) for bucket in profiles.buckets}
             made = self._compiled([step for row in steps.values() for step in row], say)
             if missing := {step.variant for row in steps.values() for step in row} - made.keys():
                 raise EngineError(
@@ -146,7 +145,10 @@ class Fused:
         cuda = self._cuda()  # if it cannot be had, that is known before all is compiled
         asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
         every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
-        made = self._compiled([*every, *(step for row in steps.values() for step in row)], say)
+        made = self._compiled(every, say)
+        left = {bucket: fitting(one, made) for bucket, one in asked.items()}
+        chosen = {bucket: {role: next(iter(sized)) for role, sized in one[0].items()} for bucket, one in left.items()}
+        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
         with TemporaryDirectory(dir=folder) as temporary:
             path = Path(temporary) / PROGRAM
             self._write(path, source, layers, steps, made, weights)
@@ -154,8 +156,8 @@ class Fused:
             bench = Bench(path, feeds, cuda)
             try:
                 choices = {}
-                for done, (bucket, one) in enumerate(asked.items(), 1):
-                    choices[bucket] = cheapest(layers, bucket, one, set(made), bench)
+                for done, (bucket, one) in enumerate(left.items(), 1):
+                    choices[bucket] = cheapest(layers, bucket, one, bench)
                     say(f"timing kernels: {done} of {len(asked)} profiles")
             finally:
                 bench.close()

@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from millirank_engines.base import Profile, Tensors
+from millirank_engines.base import EngineError, Profile, Tensors
 from millirank_engines.cuda import Cuda
 from millirank_engines.fused import FusedEngine
 
@@ -39,15 +39,30 @@ def candidates(layers: Layers, profile: Profile) -> list[dict[str, dict[Size, St
     return found
 
 
-def cheapest(layers: Layers, profile: Profile, asked: Candidates, known: Container[Variant], timer: Timer) -> Choice:
-    """The choice whose kernels take the least in all, of those that could be compiled."""
+def fitting(asked: Candidates, known: Container[Variant]) -> list[dict[str, dict[Size, Step]]]:
+    """Of the candidates those that could be compiled; ways to cut rows in which a role has none are left out.
+
+    Raises:
+        EngineError: if no way is left.
+    """
+    ways = [
+        {role: {size: step for size, step in sized.items() if step.variant in known} for role, sized in named.items()}
+        for named in asked
+    ]
+    if not (left := [named for named in ways if all(named.values())]):
+        raise EngineError("the kernels need more shared memory than this GPU has: use --backend tensorrt")
+    return left
+
+
+def cheapest(layers: Layers, profile: Profile, asked: Candidates, timer: Timer) -> Choice:
+    """The choice whose kernels take the least in all."""
     often = roles(layers.network)
     best: dict[str, Size] = {}
     least = float("inf")
     for named in asked:
         total, chosen = 0.0, {}
         for role, options in named.items():
-            times = {size: timer(profile, step) for size, step in options.items() if step.variant in known}
+            times = {size: timer(profile, step) for size, step in options.items()}
             chosen[role] = min(times, key=lambda size: times[size])
             total += often[role] * times[chosen[role]]
         if total < least:

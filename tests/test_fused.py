@@ -238,6 +238,15 @@ def test_where_the_gpu_is_sizes_that_compile_are_timed_and_no_others_kept(
         fused.compile(made, tmp_path, Profiles((WIDE,)), tmp_path, said.append)
 
 
+def test_a_driver_outside_the_baseline_is_refused_where_the_gpu_is() -> None:
+    old = Gpu("NVIDIA H100 PCIe", "none", (9, 0), "12.2", "535.1")
+    with pytest.raises(EngineError, match=r"cuda is 12\.2, not >=12\.4,<14; driver is 535\.1, not >=550"):
+        fused_backend.Fused(gpu=old)
+    new = fused_backend.Fused(gpu=replace(old, cuda="13.0", driver="580.65"))
+    assert new.baseline == fused_backend.Fused(capability=(9, 0)).baseline  # the same engine for both
+    assert fused_backend.Fused(capability=(9, 0), gpu=replace(old, capability=(8, 0))).baseline == new.baseline
+
+
 def test_large_blocks_are_left_out_where_a_gpu_lacks_the_memory() -> None:
     layers, profile = Layers(MINILM, 1536), Profile(512, 32)
     step = next(step for step in layers.steps(profile, unseen(layers, profile)) if step.role == "inner")

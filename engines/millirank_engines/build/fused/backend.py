@@ -80,10 +80,10 @@ class Fused:
                 f"the kernels need {sm(OLDEST)} or later, not {sm(self.capability)}: use --backend tensorrt"
             )
         self._given = baselines
-        path = baselines or project_file(baseline.NAME)
-        self.baseline: Mapping[str, str] = baseline.pinned(
-            path, baseline.read_baselines(path), FUSED, {"gpu": sm(self.capability)}
-        )
+        path, here = baselines or project_file(baseline.NAME), {"gpu": sm(self.capability)}
+        if self._gpu and self._here:
+            here |= {"cuda": self._gpu.cuda, "driver": self._gpu.driver}
+        self.baseline: Mapping[str, str] = baseline.pinned(path, baseline.read_baselines(path), FUSED, here)
 
     @property
     def _here(self) -> bool:

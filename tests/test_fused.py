@@ -253,6 +253,17 @@ def test_large_blocks_are_left_out_where_a_gpu_lacks_the_memory() -> None:
     assert variants.compiled(replace(step.variant, stages=6), (8, 6)) is None
 
 
+def test_a_compiler_that_dies_is_told_with_what_helps(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"  # each process that it starts runs it again, and ends
+    script.write_text(
+        "from millirank_engines.build.fused.layers import *\n"
+        "from millirank_engines.build.fused.variants import all_compiled\n"
+        "all_compiled([Variant('score', (('WIDTH', 32), ('PADDED', 32)), 1, 1)], (9, 0))\n"
+    )
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert "EngineError: a process that compiled kernels was ended: free memory" in ran.stderr
+
+
 def adder(cuda: FakeCuda, folder: Path, profiles: tuple[Profile, ...]) -> FusedEngine:
     """An engine of one kernel, which adds up the valid tokens of every sequence."""
     names = ("input_ids", "token_type_ids", "starts", "factor", "output")

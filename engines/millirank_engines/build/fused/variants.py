@@ -1,8 +1,9 @@
 """Kernels with their constants filled in, and the machine code of each."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -126,8 +127,24 @@ def all_compiled(
     capability: tuple[int, int],
     tell: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> dict[Variant, Compiled]:
-    """Compiles variants side by side; those that take too much shared memory are left out."""
-    todo = list(dict.fromkeys(variants))
+    """Compiles variants side by side; those that take too much shared memory are left out.
+
+    Raises:
+        BackendUnavailable: if the compiler is not installed.
+        EngineError: if a process of it was ended.
+    """
+    try:
+        return _compiled_in_processes(list(dict.fromkeys(variants)), capability, tell)
+    except BrokenProcessPool as error:
+        raise EngineError(
+            "a process that compiled kernels was ended: free memory or give the build fewer cores (`taskset`); a "
+            'script that builds must do so under `if __name__ == "__main__":`'
+        ) from error
+
+
+def _compiled_in_processes(
+    todo: Sequence[Variant], capability: tuple[int, int], tell: Callable[[int, int], None]
+) -> dict[Variant, Compiled]:
     found: dict[Variant, Compiled] = {}
     with ProcessPoolExecutor(min(len(todo), cores()), mp_context=get_context("spawn")) as pool:
         asked = {pool.submit(compiled, variant, capability): variant for variant in todo}

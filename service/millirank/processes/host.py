@@ -212,7 +212,7 @@ class CoreHost:
             except Ended:  # it has left, and the next turn notices
                 return
             except TooLarge as error:
-                log.error("an answer to the %s is too large: %s", peer.who, error)
+                log.warning("an answer to the %s is too large: %s", peer.who, error)
                 self._lost(peer, f"an answer of this core is too large ({error}): ask for less")
             if bool(before) != bool(peer.post.waiting):
                 out = select.EPOLLOUT if peer.post.waiting else 0

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millirank.cli import app
-from millirank.errors import CatalogError
+from millirank.errors import CatalogError, ConfigError
 
 
 def test_help_names_the_defaults_that_the_settings_hold() -> None:
@@ -30,3 +30,10 @@ def test_an_index_that_cannot_be_made_is_refused_before_engines_are_built(
     with pytest.raises(CatalogError, match=message):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert not (tmp_path / "shop").exists()
+
+
+def test_several_processes_are_refused_where_there_is_no_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millirank.processes.service.sys.platform", "darwin")
+    monkeypatch.setattr("millirank.processes.service.os.execv", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(ConfigError, match="need Linux, this is darwin: serve from one with --frontends 0"):
+        CliRunner().invoke(app, ["serve", "--index", str(tmp_path), "--frontends", "1"], catch_exceptions=False)

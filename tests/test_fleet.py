@@ -299,6 +299,37 @@ async def test_a_core_that_hangs_up_fails_its_calls_at_once_and_is_connected_to_
         assert isinstance(await asyncio.wait_for(call, SOON), Encoded)
 
 
+async def test_a_job_that_is_too_large_for_a_message_is_not_in_the_way(endpoints: list[str]) -> None:
+    with serving(endpoints[0]), a_fleet(endpoints[0]) as fleet:
+        with pytest.raises(EngineFailed, match=r"a message to the core 0 is too large .* ask for less"):
+            await asyncio.wait_for(fleet.encode(np.zeros(1 << 23, np.uint16), None), SOON)
+        assert isinstance(await asyncio.wait_for(fleet.encode(ids(5), None), SOON), Encoded)
+
+
+async def test_an_answer_that_is_too_large_for_a_message_fails_the_job(endpoints: list[str]) -> None:
+    def fail(_call: int) -> float:
+        raise EngineFailed("x" * (1 << 24))
+
+    core = a_core()
+    with serving(endpoints[0], core), a_fleet(endpoints[0]) as fleet:
+        core._encodes.model.engine._delay = fail  # type: ignore[attr-defined]
+        with pytest.raises(EngineFailed, match="an answer of this core is too large"):
+            await asyncio.wait_for(fleet.encode(ids(5), None), SOON)
+        core._encodes.model.engine._delay = lambda _call: 0.0  # type: ignore[attr-defined]
+        assert isinstance(await asyncio.wait_for(fleet.encode(ids(5), None), SOON), Encoded)
+
+
+async def test_a_core_that_has_hung_up_gets_no_work_while_another_listens(endpoints: list[str]) -> None:
+    with a_listener(endpoints[0]) as gone, serving(endpoints[1]), a_fleet(*endpoints[:2]) as fleet:
+        gone.accept()
+        gone.close()
+        link = next(iter(fleet._links.values()))
+        await until(lambda: not link.connected)
+        link._closed = True  # it finds nobody again
+        for i in range(10):
+            assert isinstance(await asyncio.wait_for(fleet.encode(ids(i), None), SOON), Encoded)
+
+
 async def test_without_credits_a_call_is_refused(endpoints: list[str]) -> None:
     gate = Gate()
     core = a_core(delay=gate)

@@ -433,6 +433,33 @@ def test_promtool_sees_the_alerts_fire(promtool: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_late_tick_counts_until_the_next_one_where_there_is_traffic() -> None:
+    clock, loop = Clock(), Loop()
+    lag = LoopLag(clock=clock)
+    lag.start(loop, Metrics(), every=0.002, rest=0.02)
+    lag.traffic()
+    clock.now += 0.002 + 0.03
+    loop.tick()
+    assert lag.lag == pytest.approx(0.029)
+    clock.now += 0.0025  # the loop works on what has waited, so the next tick is late, too
+    assert lag.lag == pytest.approx(0.029)
+    loop.tick()
+    assert lag.lag == 0
+
+
+def test_what_a_tick_found_at_rest_is_past_when_traffic_comes() -> None:
+    clock, loop = Clock(), Loop()
+    lag = LoopLag(clock=clock)
+    lag.start(loop, Metrics(), every=0.002, rest=0.02)
+    clock.now += 0.02 + 0.005
+    loop.tick()
+    assert lag.lag == pytest.approx(0.004)
+    clock.now += 0.01
+    assert lag.lag == 0
+    lag.traffic()
+    assert lag.lag == 0
+
+
 def test_a_loop_without_traffic_is_looked_at_less_often() -> None:
     clock, loop = Clock(), Loop()
     lag = LoopLag(clock=clock)

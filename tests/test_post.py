@@ -5,7 +5,7 @@ import pytest
 
 from millirank.errors import ConfigError
 from millirank.processes import wire
-from millirank.processes.post import LARGEST, Ended, Post, connected, listening
+from millirank.processes.post import LARGEST, Ended, Post, TooLarge, connected, listening
 
 
 def a_pair() -> tuple[Post, Post]:
@@ -42,6 +42,17 @@ def test_what_the_other_side_does_not_take_waits_and_is_lost_to_nobody() -> None
         came += received(theirs)
         ours.send()
     assert came + received(theirs) == sent
+    ours.close()
+    theirs.close()
+
+
+def test_a_record_that_is_too_large_is_told_and_not_in_the_way() -> None:
+    ours, theirs = a_pair()
+    with pytest.raises(TooLarge, match="bytes"):
+        ours.send([wire.Encode(1, bytes(1 << 24), 2, None, 0), wire.Cancel(2)])
+    ours.send([wire.Cancel(3)])
+    assert not ours.waiting
+    assert received(theirs) == [wire.Cancel(2), wire.Cancel(3)]
     ours.close()
     theirs.close()
 

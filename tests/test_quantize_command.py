@@ -31,6 +31,7 @@ from millirank_engines.build.quantize.data import random_sequences, sequences_da
 from millirank_engines.build.quantize.gate import GateFailed, held_to
 from millirank_engines.build.quantize.scales import FILE, Scales
 from millirank_engines.build.quantize.shipped import scales_beside, shipped_int8
+from millirank_engines.build.tensors import ModelRefused
 from millirank_engines.device import Device, this_cpu
 from millirank_engines.model import ENCODER, RERANKER
 
@@ -339,6 +340,33 @@ def test_an_index_builds_with_them_and_lets_the_clock_choose(
     assert len(manifest.choices) == len(manifest.profiles)
     assert ("int8" in manifest.precision) == (int8_ms < 1)
     assert f"shop-encoder: {told}" in said.getvalue()
+
+
+@pytest.mark.parametrize("fault", ["the runtime fails", "the scales are damaged"])
+def test_an_index_is_built_whatever_fails_in_int8(
+    shipping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    from millirank.commands import index
+    from millirank_engines.build.quantize.trial import Trial
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no [such] instruction")
+
+    model = shutil.copytree(shipping, tmp_path / "shop-encoder")
+    if fault == "the runtime fails":
+        monkeypatch.setattr(Trial, "settled", failing)
+    else:
+        (model / FILE).write_bytes(b"damaged")
+    monkeypatch.setattr(index, "this_cpu", lambda: Device("cpu", "x86_64", "new", ("avx2", "avx512_vnni")))
+    said = StringIO()
+    console = Console(file=said, width=200)
+    index.engine(tmp_path / "e", str(model), "", "embed", console).engine.close()
+    assert "int8" not in read_manifest(tmp_path / "e").precision
+    assert "INT8 is left out, it could not be built here: " in said.getvalue()
+    assert fault != "the runtime fails" or "no [such] instruction" in said.getvalue()
+    with pytest.raises(ModelRefused):
+        index.engine(tmp_path / "none", str(tmp_path / "nothing"), "", "embed", console)
+    assert said.getvalue().count("INT8 is left out") == 1
 
 
 def test_a_build_without_calibration_takes_the_scales_that_ship(shipping: Path, tmp_path: Path) -> None:

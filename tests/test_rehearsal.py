@@ -6,7 +6,7 @@ from shop import open_shop
 
 from millirank.core import Core
 from millirank.errors import Unavailable
-from millirank.rehearsal import LEAST_OWN, PATIENCE, QUERIES, rehearse
+from millirank.rehearsal import LEAST_OWN, PATIENCE, QUERIES, rehearse, rehearsed
 
 
 async def test_a_rehearsal_tells_the_encoder_from_the_rest(tmp_path: Path) -> None:
@@ -40,3 +40,24 @@ async def test_that_no_rehearsal_is_answered_in_time_is_told(tmp_path: Path, mon
     monkeypatch.setattr("millirank.rehearsal.PATIENCE", 1e-6)
     with open_shop(tmp_path) as shop, pytest.raises(Unavailable, match="less busy"):
         await rehearse(shop.pipeline)
+
+
+async def test_a_rehearsal_that_was_too_slow_for_the_promise_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millirank.rehearsal.LATER", 0.01)
+    with open_shop(tmp_path, encoder={"delay": lambda call: 0.06 if call <= QUERIES else 0.0}) as shop:
+        found = await rehearsed(shop.pipeline, promised=0.05)
+        assert QUERIES < shop.encoder.calls <= 4 * QUERIES
+        assert found.encode < 0.06
+        assert found.total <= 0.05
+
+
+async def test_a_machine_that_stays_too_slow_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millirank.rehearsal.LATER", 0.01)
+    monkeypatch.setattr("millirank.rehearsal.AGAIN", 1)
+    with open_shop(tmp_path, encoder={"delay": lambda _call: 0.03}) as shop:
+        assert (await rehearsed(shop.pipeline, promised=0.02)).encode >= 0.03
+        assert shop.encoder.calls == 2 * QUERIES
+        assert (await rehearsed(shop.pipeline, promised=None)).encode >= 0.03
+        assert shop.encoder.calls == 3 * QUERIES

@@ -14,6 +14,8 @@ SHORT = (
     0.001  # seconds of reading a query on the event loop: two hops to a thread and back cost a third of it, and more
 )
 # where both want the interpreter
+LONG = 10  # times as long: an index that is cold, or a query like no other
+WARY = 16  # queries that are read on the thread after one that took so long
 
 
 class Reader:
@@ -26,10 +28,11 @@ class Reader:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._usual = Pace(0.5)  # of what is read for a query, as a multiple of SHORT
+        self._wary = 0  # queries that are still read on the thread, however short the usual ones are
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function gives that reads."""
-        if self._usual.value < 1:
+        if self._usual.value < 1 and not self._wary:
             return function(*args, **kwargs)
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
@@ -37,3 +40,4 @@ class Reader:
     def took(self, seconds: float) -> None:
         """Learns what was read for one query, in all."""
         self._usual.observe(seconds / SHORT)
+        self._wary = WARY if seconds > LONG * SHORT else max(0, self._wary - 1)

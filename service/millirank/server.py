@@ -21,7 +21,7 @@ from .interpreter import settle
 from .metrics import Exposition, LoopLag, Metrics
 from .pipeline import Pipeline
 from .probe import Probe
-from .rehearsal import rehearse
+from .rehearsal import rehearsed
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
 
@@ -75,13 +75,14 @@ class Listener:
             MillirankError: if one fails.
         """
         settings = self._settings
-        found = await rehearse(pipeline)
+        by_count = settings.scheduler == "count"
+        sla = None if by_count else settings.sla_ms / 1e3 or None
+        found = await rehearsed(pipeline, sla)
         reply = max(settings.reply_reserve_ms / 1e3, found.outside)
         pipeline.limits = replace(pipeline.limits, reply_reserve=reply)
         self._probe.usual = found.outside
-        by_count = settings.scheduler == "count"
         promise = self.service.promise = Promise(
-            sla=None if by_count else settings.sla_ms / 1e3 or None,
+            sla=sla,
             idle=found.own,
             encode=found.encode,
             reply=reply,

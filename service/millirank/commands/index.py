@@ -1,6 +1,7 @@
 """`millirank index`: a feed into a catalogue's folder, its engines built if they are missing."""
 
 import os
+from collections.abc import Callable
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
@@ -88,22 +89,41 @@ def engine(path: Path, source: str | None, default: str, task: ModelTask, consol
     """
     if source is not None or not path.exists():
         from millirank_engines.build.compile import build_engine
-        from millirank_engines.build.quantize.shipped import shipped_int8
 
         model = source or default
         with console.status(f"building the {task} engine of {escape(model)}") as status:
-            int8 = shipped_int8(model, this_cpu())
-            built = build_engine(
-                model,
-                path,
-                task=task,
-                precision="auto" if int8 else None,
-                int8=int8,
-                progress=lambda line: status.update(escape(line)),
-            )
-        if int8:
-            _tell_choice(built.manifest, console)
+
+            def say(line: str) -> None:
+                status.update(escape(line))
+
+            if not _built_with_int8(path, model, task, console, say):
+                build_engine(model, path, task=task, progress=say)
     return open_engine(path)
+
+
+def _built_with_int8(path: Path, model: str, task: ModelTask, console: Console, say: Callable[[str], None]) -> bool:
+    """Builds an engine that may choose INT8, if that may pay here; whatever fails in it keeps nobody from an index.
+
+    Raises:
+        ModelRefused: if there is no such model.
+    """
+    from millirank_engines.build.compile import build_engine
+    from millirank_engines.build.quantize.shipped import shipped_int8
+    from millirank_engines.build.tensors import ModelRefused
+
+    try:
+        int8 = shipped_int8(model, this_cpu())
+        if int8 is None:
+            return False
+        built = build_engine(model, path, task=task, precision="auto", int8=int8, progress=say)
+    except ModelRefused:
+        raise
+    except Exception as error:  # noqa: BLE001 - INT8 saves time; what else is wrong, the default build says again
+        why = escape(str(error) or type(error).__name__)
+        console.print(f"{escape(model)}: INT8 is left out, it could not be built here: {why}", soft_wrap=True)
+        return False
+    _tell_choice(built.manifest, console)
+    return True
 
 
 def _tell_choice(manifest: Manifest, console: Console) -> None:

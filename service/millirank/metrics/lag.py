@@ -34,9 +34,11 @@ class LoopLag:
         if self._due is None:
             return 0.0
         now = self._clock()
-        fresh = now - self._ticked <= self._every  # what a tick found before it rested is past
-        latest = self._latest if fresh else 0.0
-        return max(0.0, latest - TIMER, now - self._due - TIMER)
+        return max(0.0, self._found(now) - TIMER, now - self._due - TIMER)
+
+    def _found(self, now: float) -> float:
+        """What the latest tick found; a loop at rest has done all that waited then."""
+        return 0.0 if self._resting and now - self._ticked > self._every else self._latest
 
     def worst(self) -> float:
         """Seconds that a tick came late at most since the last call of this method; 0 if none came."""
@@ -47,6 +49,7 @@ class LoopLag:
         """There is something that a lag would keep waiting: ticks often for a while."""
         self._often = WHILE
         if self._resting and self._schedule is not None:
+            self._latest = self._found(self._clock())
             self._schedule()
 
     def start(self, loop: asyncio.AbstractEventLoop, metrics: Metrics, every: float = 0.002, rest: float = 0.0) -> None:

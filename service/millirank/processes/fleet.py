@@ -127,8 +127,8 @@ class Fleet:
             self._links.popitem()[1].close(Unavailable, "the frontend has stopped: send the request to another server")
 
 
-def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Link) -> tuple[float, float, int]:
-    """What is compared of two cores: the lane of the job, then the other lane, then our open jobs.
+def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Link) -> tuple[bool, float, float, int]:
+    """What is compared of two cores: whether it has hung up, the lane of the job, the other lane, then our open jobs.
 
     A job's own time counts, because a slow core that is idle is slow; a core that has not told its own is taken for the
     fastest, so that it is tried.
@@ -137,7 +137,7 @@ def _finish(kind: type[Encoded | Reranked], now: float, usual: Backlog, link: Li
     encode = backlog.encode + (each.encode or usual.encode * (1 + len(link.calls)))
     rerank = backlog.rerank + (each.rerank or usual.rerank * (1 + len(link.calls)))
     own, other = (encode, rerank) if kind is Encoded else (rerank, encode)
-    return round(own, 3), round(other, 3), len(link.calls)  # milliseconds: less is noise
+    return not link.connected, round(own, 3), round(other, 3), len(link.calls)  # milliseconds: less is noise
 
 
 _NONE = "no core is running: retry in a moment, it is being restarted"

@@ -20,7 +20,7 @@ from millirank.jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob, Res
 from millirank.lane import STOPPED
 
 from . import codec, wire
-from .post import Ended, Post, listening
+from .post import Ended, Post, TooLarge, listening
 
 FAREWELL = 0.2  # seconds that the last messages have to leave
 SMOOTHING = 0.2  # weight of the newest batch in the seconds of a job
@@ -206,11 +206,14 @@ class CoreHost:
     def _send(self, peer: _Peer, records: list[wire.Answer] | tuple[()] = ()) -> None:
         """Sends a frontend records, and what it has not taken before; what it does not take now waits for its turn."""
         with self._sending:
+            before = peer.post.waiting
             try:
-                before = peer.post.waiting
                 peer.post.send(records)
-            except (Ended, OSError):  # it has left, and the next turn notices
+            except Ended:  # it has left, and the next turn notices
                 return
+            except TooLarge as error:
+                log.warning("an answer to the %s is too large: %s", peer.who, error)
+                self._lost(peer, f"an answer of this core is too large ({error}): ask for less")
             if bool(before) != bool(peer.post.waiting):
                 out = select.EPOLLOUT if peer.post.waiting else 0
                 self._poll.modify(peer.post, select.EPOLLIN | out)

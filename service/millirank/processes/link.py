@@ -16,7 +16,7 @@ from . import wire
 from .codec import result_from_record
 from .control import Address as CoreAddress
 from .estimate import Estimate
-from .post import Ended, Post, connected
+from .post import Ended, Post, TooLarge, connected
 
 RETRY = 0.05  # seconds until it is tried again to connect: a core may be announced before it listens
 log = logging.getLogger(__name__)
@@ -64,6 +64,11 @@ class Link:
     def free(self) -> bool:
         """Whether it may take one more job."""
         return self.refused is None and len(self.calls) < self._limit
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody listens there, as far as is known; what is sent meanwhile waits."""
+        return self._post is not None
 
     def send(self, kind: type[R], make: Callable[[int], wire.Request]) -> "asyncio.Future[R]":
         """Sends a job with everything else of this tick; a cancelled one keeps its credit until it is answered."""
@@ -134,13 +139,13 @@ class Link:
             self._post.send(records)
         except Ended:
             self._gone()
-        except OSError as error:
+            return
+        except TooLarge as error:
             self.lose(EngineFailed, f"a message to the core {self.address.index} is too large ({error}): ask for less")
-        else:
-            if self._post.waiting and not before:
-                self._loop.add_writer(self._post.fileno(), self._send)
-            elif before and not self._post.waiting:
-                self._loop.remove_writer(self._post.fileno())
+        if self._post.waiting and not before:
+            self._loop.add_writer(self._post.fileno(), self._send)
+        elif before and not self._post.waiting:
+            self._loop.remove_writer(self._post.fileno())
 
     def _gone(self) -> None:
         """The core has ended the connection: it is dying, which we will be told, or we may connect anew."""

@@ -6,6 +6,7 @@ does, however it ends.
 """
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,16 @@ from . import wire
 
 BACKLOG = 128  # frontends that wait to be accepted
 BUFFER = 1 << 20  # bytes that wait in the kernel, as far as net.core.wmem_max allows
+BUSY = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}  # of a message that can leave later
 LARGEST = 1 << 16  # bytes of a message of several records; one record may have as many as the buffer takes
 
 
 class Ended(ConnectionError):
     """The other side has ended the connection."""
+
+
+class TooLarge(ValueError):
+    """A record that no message can carry; it is dropped, and what was sent with it may be."""
 
 
 def listening(endpoint: str) -> socket.socket:
@@ -90,7 +96,7 @@ class Post:
 
         Raises:
             Ended: if the other side is gone.
-            OSError: if a record is larger than any message may be.
+            TooLarge: if a record is larger than any message may be; what waits behind it leaves with the next send.
         """
         self._waiting += _messages(records)
         sent = 0
@@ -98,10 +104,12 @@ class Post:
             for message in self._waiting:
                 self._own.send(message)
                 sent += 1
-        except BlockingIOError:
-            pass
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise Ended from error
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                sent += 1  # it would be in the way of all that follows
+                raise TooLarge(f"{len(self._waiting[sent - 1])} bytes") from error
+            if error.errno not in BUSY:
+                raise Ended from error
         finally:
             del self._waiting[:sent]
 

@@ -72,7 +72,13 @@ def main() -> None:
 
 
 def become(settings: Settings) -> None:
-    """Replaces this process, whatever it has imported, by a supervisor; never returns."""
+    """Replaces this process, whatever it has imported, by a supervisor; never returns.
+
+    Raises:
+        ConfigError: on another system than Linux, which lacks what the processes speak through.
+    """
+    if not sys.platform.startswith("linux"):
+        raise ConfigError(f"several processes need Linux, this is {sys.platform}: serve from one with --frontends 0")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", "millirank.processes.service", to_json(settings)])  # noqa: S606 - no shell

@@ -15,8 +15,8 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
 
     z is the standard score over the head. On Chorus and on the demo's shop the fused score itself made a better prior
     than its reciprocal rank; a weight of a half lost less to products that nobody judged than one of 1. The rest keeps
-    the prior's distances below the head's last score, so that scores stay descending. Products with the model number that was asked for stay
-    where they are, ahead of all: no reranker reads numbers as well as an index does.
+    the prior's distances below the head's last score, so that scores stay descending. Products with the model number
+    that was asked for stay where they are, ahead of all: no reranker reads numbers as well as an index does.
 
     Args:
         prior: n candidates in fused order.

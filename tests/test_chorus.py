@@ -12,7 +12,7 @@ from rich.console import Console
 from millirank.commands.demo import free_port, server
 from millirank.commands.figures import table
 from millirank.commands.orders import CONFIGURATIONS
-from millirank.evaluation import Scores, Segment, compare
+from millirank.evaluation import Scores, Segment
 from millirank.evaluation.result import Result
 from millirank.types import Degraded
 from millirank.v1 import search_pb2, search_pb2_grpc
@@ -33,17 +33,12 @@ def test_the_first_stage_is_as_good_as_measured(chorus_scores: dict[str, Scores]
     assert judged["fused"] >= max(0.87, judged["bm25"], judged["dense"])
 
 
-def test_the_reranker_beats_the_order_that_it_is_given(chorus_scores: dict[str, Scores]) -> None:
-    reranked, fused = (chorus_scores[name].mean("ndcg@10") for name in ("reranked", "fused"))
-    assert reranked > fused
-    assert reranked >= 0.71
-
-
-def test_among_judged_products_the_reranker_does_no_harm_beyond_noise(chorus_scores: dict[str, Scores]) -> None:
-    """It was ahead by .004 of the first stage that it was trained for; behind a better one it is not any more."""
-    difference = compare(chorus_scores["reranked"], chorus_scores["fused"], "ndcg@10 judged")
-    assert difference.interval[1] > 0
-    assert chorus_scores["reranked"].mean("ndcg@10 judged") >= 0.88
+@pytest.mark.parametrize(("measure", "least"), [("ndcg@10", 0.73), ("ndcg@10 judged", 0.88)])
+def test_the_reranker_beats_the_order_that_it_is_given(
+    chorus_scores: dict[str, Scores], measure: str, least: float
+) -> None:
+    assert chorus_scores["reranked"].mean(measure) > chorus_scores["fused"].mean(measure)
+    assert chorus_scores["reranked"].mean(measure) >= least
 
 
 def test_the_table_has_every_figure_with_its_interval(chorus: ChorusShop, chorus_scores: dict[str, Scores]) -> None:

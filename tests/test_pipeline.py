@@ -282,10 +282,5 @@ def test_blending_adds_the_reranker_and_the_prior() -> None:
     prior = Order(np.array([10, 11, 12, 13], np.uint32), np.array([0.3, 0.3, 0.1, 0.05], np.float32))
     assert blend(prior, np.array([-1, 4, 0], np.float32)).rows.tolist() == [11, 10, 12, 13]
     assert blend(prior, np.array([2, 2, 2], np.float32)).rows.tolist() == [10, 11, 12, 13]
-    assert blend(prior, np.array([0, 0, 9], np.float32)).rows.tolist() == [
-        10,
-        11,
-        12,
-        13,
-    ]  # neither outweighs the other
+    assert blend(prior, np.array([0, 0, 9], np.float32)).rows.tolist() == [10, 11, 12, 13]  # the prior outweighs it
     assert blend(prior.head(2), np.array([0, 9], np.float32)).rows.tolist() == [11, 10]

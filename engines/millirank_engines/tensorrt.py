@@ -183,4 +183,7 @@ class TensorRtEngine(GraphEngine[_Bucket]):
         context.profiler = profiler
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context
-        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        told = str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        if not told:
+            raise EngineFailed(f"TensorRT's inspector tells nothing of {profile}: {self._said()}: {REBUILD}")
+        return told

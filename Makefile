@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+FUSED := .venv/.fused
 STUBS := service/millirank/v1
 
 .PHONY: install demo serve test lint proto lock clean
@@ -17,13 +18,17 @@ $(STAMP): pyproject.toml locks/dev.txt locks/model.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
+$(FUSED): $(STAMP) locks/fused.txt
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r locks/fused.txt
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/millirank demo
 
 serve: $(STAMP)
 	$(BIN)/millirank demo --serve
 
-test: $(STAMP)
+test: $(FUSED)
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
@@ -41,6 +46,7 @@ lock: $(STAMP)
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --no-annotate --no-header --generate-hashes --python-version 3.11 pyproject.toml -o locks/default.txt
 	$(BIN)/uv pip compile -q --universal --no-annotate --no-header --generate-hashes --python-version 3.11 --extra dev -c locks/default.txt pyproject.toml -o locks/dev.txt
+	echo "triton>=3.6; sys_platform == 'linux'" | $(BIN)/uv pip compile -q --universal --no-annotate --no-header --generate-hashes --python-version 3.11 - -o locks/fused.txt
 
 clean:
 	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ from millirank_engines.fused import FusedEngine
 from millirank_engines.gpu import Gpu
 from millirank_engines.program import PROGRAM, Kernel, Launch, Program, read_program, write_program
 
-if sys.platform != "linux":
-    pytest.skip("Triton has wheels for Linux only", allow_module_level=True)
+if find_spec("triton") is None:  # it has wheels for Linux only
+    pytest.skip("Triton's compiler is not installed: `make test` adds it on Linux", allow_module_level=True)
 
 SMALL = {"hidden": 32, "heads": 2, "inner": 64}
 MINILM = Network(6, 12, 384, "gelu", 1e-12, 0, 512, type_ids=True, head="bert")

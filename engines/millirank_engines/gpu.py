@@ -7,7 +7,7 @@ the kernel then still tells it in /proc. No context is made, so no device memory
 
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,6 +48,12 @@ class Gpu:
 def sm(capability: tuple[int, int]) -> str:
     """A compute capability as compilers write it, such as sm_90."""
     return "sm_{}{}".format(*capability)
+
+
+def any_gpu(capabilities: Iterable[tuple[int, int]], machine: str) -> Device:
+    """The device of an artifact that was built for GPUs which are elsewhere."""
+    targets = tuple(map(sm, capabilities))
+    return Device("gpu", machine, f"any GPU of {', '.join(targets)}", targets)
 
 
 def read_gpu(library: Library = ctypes.CDLL, kernel_module: Path = _KERNEL_MODULE) -> Gpu | None:

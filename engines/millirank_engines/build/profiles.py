@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from millirank_engines.artifact import digest
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.files import project_file
 from millirank_engines.manifest import parse_profile
@@ -197,6 +198,12 @@ def needed(profiles: Profiles, model: ModelSpec) -> Profiles:
             length = replace(one.length, opt=min(one.length.opt, end), max=end)
             left.append(replace(one, length=length))
     return Profiles(buckets, tuple(left))
+
+
+def own_digest() -> str:
+    """The sha256 of millirank's own profiles: part of a key, because they are what is taken by default."""
+    own = project_file(NAME)
+    return digest({task: read_profiles(own, task).to_json() for task in TASKS})
 
 
 def default_profiles(model: ModelSpec) -> Profiles:

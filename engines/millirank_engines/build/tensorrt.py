@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millirank_engines import baseline
-from millirank_engines.artifact import PLAN, digest, release
+from millirank_engines.artifact import PLAN, release
 from millirank_engines.base import BackendUnavailable, Engine, EngineError
 from millirank_engines.device import Device
 from millirank_engines.files import project_file
-from millirank_engines.gpu import Gpu, sm, this_gpu
+from millirank_engines.gpu import Gpu, any_gpu, sm, this_gpu
 from millirank_engines.load import start_engine
 from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
@@ -22,7 +22,7 @@ from millirank_engines.trtmodule import trt_module
 from .graph import Form
 from .nodes import Precision
 from .plan import Options, compute_capability, plan_from_onnx, timing_cache_path
-from .profiles import NAME, TASKS, Profiles, default_profiles, profiles_around, read_profiles
+from .profiles import Profiles, default_profiles, own_digest, profiles_around
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ class TensorRt:
         """See Backend."""
         if not self._rtx and self._here.gpu:
             return self._here.gpu.device(platform.machine())
-        targets = tuple(sm(capability) for capability in self._options.capabilities)
-        return Device("gpu", platform.machine(), f"any GPU of {', '.join(targets)}", targets)
+        return any_gpu(self._options.capabilities, platform.machine())
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -141,10 +140,8 @@ class TensorRt:
         return {self.name: self.version, **({} if self._rtx else driver)}
 
     def options(self) -> Mapping[str, Any]:
-        """See Backend; millirank's own profiles are part of it, because they are what is taken by default."""
-        own = project_file(NAME)
-        profiles = digest({task: read_profiles(own, task).to_json() for task in TASKS})
-        return {**self._options.to_json(), "form": str(self.form), "profiles_file": profiles}
+        """See Backend."""
+        return {**self._options.to_json(), "form": str(self.form), "profiles_file": own_digest()}
 
     def arguments(self) -> list[str]:
         """See Backend."""

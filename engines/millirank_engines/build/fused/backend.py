@@ -2,44 +2,45 @@
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millirank_engines import baseline
-from millirank_engines.artifact import digest
 from millirank_engines.base import BackendUnavailable, Engine, EngineError, Profile
-from millirank_engines.build.graph import Form, Network
+from millirank_engines.build.graph import Form
 from millirank_engines.build.nodes import Precision
 from millirank_engines.build.parity import output_name, parity_feeds, words
-from millirank_engines.build.profiles import NAME, TASKS, Profiles, default_profiles, read_profiles
+from millirank_engines.build.profiles import Profiles, default_profiles, own_digest
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.tensors import ModelRefused
-from millirank_engines.cuda import Cuda, open_cuda
+from millirank_engines.cuda import open_cuda
 from millirank_engines.device import Device
 from millirank_engines.files import project_file
-from millirank_engines.gpu import Gpu, sm, this_gpu
+from millirank_engines.gpu import Gpu, any_gpu, sm, this_gpu
 from millirank_engines.load import start_engine
 from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
-from millirank_engines.program import FUSED, PROGRAM, Launch, Program, write_program
+from millirank_engines.program import FUSED, PROGRAM, Program, write_program
 
 from .choices import unseen
 from .layers import Layers, Step
 from .tuning import Bench, candidates, cheapest, fitting
-from .variants import Compiled, Variant, all_compiled, available
+from .variants import INSTALL, Compiled, Variant, all_compiled, available
 from .weights import weights_of
 
 if TYPE_CHECKING:
     from millirank_engines.build.export import Export
 
 ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
-INSTALL = "pip install 'millirank[fused]'"
 ELSEWHERE = "its compiler has wheels for Linux only: build it on Linux, which needs no GPU for it"
+Weights = Mapping[str, NDArray[np.generic]]  # as weights_of makes them
 OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
 
 
@@ -95,17 +96,11 @@ class Fused:
         """See Backend."""
         if self._gpu and self._here:
             return self._gpu.device(platform.machine())
-        target = sm(self.capability)
-        return Device("gpu", platform.machine(), f"any GPU of {target}", (target,))
+        return any_gpu([self.capability], platform.machine())
 
     def options(self) -> Mapping[str, Any]:
-        """See Backend; millirank's own profiles are part of it, because they are what is taken by default."""
-        own = project_file(NAME)
-        return {
-            "capability": self.capability,
-            "timed": self._here,
-            "profiles_file": digest({task: read_profiles(own, task).to_json() for task in TASKS}),
-        }
+        """See Backend."""
+        return {"capability": self.capability, "timed": self._here, "profiles_file": own_digest()}
 
     def arguments(self) -> list[str]:
         """See Backend."""
@@ -133,40 +128,55 @@ class Fused:
             raise ModelRefused(f"{source.spec.name} cannot be fused: {error}") from error
         if self.assumed:
             say(f"there is no GPU here: building for {self.device.name}; name another with --compute-capability")
-        if not self._here:
-            steps = {bucket: list(layers.steps(bucket, unseen(layers, bucket))) for bucket in profiles.buckets}
-            made = self._compiled([step for row in steps.values() for step in row], say)
-            if missing := {step.variant for row in steps.values() for step in row} - made.keys():
-                raise EngineError(
-                    f"{len(missing)} kernels need more shared memory than {sm(self.capability)} has: build there"
-                )
-            self._write(folder / PROGRAM, source, layers, steps, made, weights)
-            return
-        cuda = self._cuda()  # if it cannot be had, that is known before all is compiled
-        asked = {bucket: candidates(layers, bucket) for bucket in profiles.buckets}
+        chosen = self._timed if self._here else self._untimed
+        chosen(folder / PROGRAM, source, layers, profiles.buckets, weights, say)
+
+    def _untimed(
+        self,
+        path: Path,
+        source: "Export",
+        layers: Layers,
+        buckets: Sequence[Profile],
+        weights: Weights,
+        say: Progress,
+    ) -> None:
+        """Writes a program for a GPU that is elsewhere, with the likeliest sizes."""
+        steps = {bucket: list(layers.steps(bucket, unseen(layers, bucket))) for bucket in buckets}
+        every = [step for row in steps.values() for step in row]
+        made = self._compiled(every, say)
+        if missing := {step.variant for step in every} - made.keys():
+            raise EngineError(
+                f"{len(missing)} kernels need more shared memory than {sm(self.capability)} has: build there"
+            )
+        self._write(path, source, layers, steps, made, weights)
+
+    def _timed(
+        self,
+        path: Path,
+        source: "Export",
+        layers: Layers,
+        buckets: Sequence[Profile],
+        weights: Weights,
+        say: Progress,
+    ) -> None:
+        """Writes a program for the GPU here, with the sizes that are fastest on it."""
+        cuda = open_cuda()  # if it cannot be had, that is known before all is compiled
+        asked = {bucket: candidates(layers, bucket) for bucket in buckets}
         every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
         made = self._compiled(every, say)
         left = {bucket: fitting(one, made) for bucket, one in asked.items()}
-        chosen = {bucket: {role: next(iter(sized)) for role, sized in one[0].items()} for bucket, one in left.items()}
-        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in chosen.items()}
-        with TemporaryDirectory(dir=folder) as temporary:
-            path = Path(temporary) / PROGRAM
-            self._write(path, source, layers, steps, made, weights)
-            feeds = parity_feeds(source.spec, words(source.folder / "tokenizer.json", source.spec), profiles.buckets)
-            bench = Bench(path, feeds, cuda)
-            try:
-                choices = {}
+        first = {bucket: {role: next(iter(sized)) for role, sized in one[0].items()} for bucket, one in left.items()}
+        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in first.items()}
+        with TemporaryDirectory(dir=path.parent) as temporary:
+            trial = Path(temporary) / PROGRAM
+            self._write(trial, source, layers, steps, made, weights)
+            feeds = parity_feeds(source.spec, words(source.folder / "tokenizer.json", source.spec), buckets)
+            with closing(Bench(trial, feeds, cuda)) as bench:
                 for done, (bucket, one) in enumerate(left.items(), 1):
-                    choices[bucket] = cheapest(layers, bucket, one, bench)
-                    say(f"timing kernels: {done} of {len(asked)} profiles")
-            finally:
-                bench.close()
-        best = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in choices.items()}
-        used = {step.variant for row in best.values() for step in row}
-        self._write(folder / PROGRAM, source, layers, best, {v: c for v, c in made.items() if v in used}, weights)
-
-    def _cuda(self) -> Cuda:
-        return open_cuda()
+                    steps[bucket] = list(layers.steps(bucket, cheapest(layers, bucket, one, bench)))
+                    say(f"timing kernels: {done} of {len(left)} profiles")
+        used = {step.variant: made[step.variant] for row in steps.values() for step in row}
+        self._write(path, source, layers, steps, used, weights)
 
     def _compiled(self, steps: list[Step], say: Progress) -> dict[Variant, Compiled]:
         return all_compiled(
@@ -182,14 +192,11 @@ class Fused:
         layers: Layers,
         steps: Mapping[Profile, list[Step]],
         made: Mapping[Variant, Compiled],
-        weights: Mapping[str, np.ndarray[Any, np.dtype[np.generic]]],
+        weights: Weights,
     ) -> None:
         """Writes the program of these steps."""
-        network: Network = layers.network
-        launches: dict[Profile, tuple[Launch, ...]] = {
-            bucket: tuple(step.launch() for step in row) for bucket, row in steps.items()
-        }
-        task = source.spec.task
+        network, task = layers.network, source.spec.task
+        launches = {bucket: tuple(step.launch() for step in row) for bucket, row in steps.items()}
         program = Program(
             kernels={variant.name: one.kernel for variant, one in made.items()},
             buffers=layers.buffers(launches),

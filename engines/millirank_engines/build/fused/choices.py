@@ -68,16 +68,16 @@ def tiles(profile: Profile) -> tuple[int, ...]:
 
 def roles(network: Network) -> Mapping[str, int]:
     """The roles of a network's kernels, and how often each runs."""
-    if network.head == "mean":
-        return dict.fromkeys(("qkv", "attention", "attended", "inner", "outer"), network.layers) | _ONCE
-    whole = network.layers - 1
-    found = {"qkv": network.layers, **dict.fromkeys(_LAST, whole), **{role + FIRST: 1 for role in _LAST}} | _ONCE
-    found |= {"pooler" + FIRST: 1} if network.head == "bert" else {}
+    first = network.head != "mean"  # whether the last layer computes the first tokens alone
+    found = {"qkv": network.layers, **dict.fromkeys(_BEHIND, network.layers - first), "embed": 1, "output": 1}
+    if first:
+        found |= {role + FIRST: 1 for role in _BEHIND}
+    if network.head == "bert":
+        found["pooler" + FIRST] = 1
     return {role: count for role, count in found.items() if count}
 
 
-_ONCE = {"embed": 1, "output": 1}
-_LAST = ("attention", "attended", "inner", "outer")
+_BEHIND = ("attention", "attended", "inner", "outer")  # the kernels of a layer behind qkv
 
 
 def sizes(layers: Layers, profile: Profile, role: str, tile: int) -> Iterator[Size]:

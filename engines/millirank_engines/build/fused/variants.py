@@ -10,8 +10,9 @@ from typing import Any
 
 from millirank_engines.base import BackendUnavailable, EngineError
 from millirank_engines.device import cores
-from millirank_engines.program import Kernel
+from millirank_engines.program import FUSED, Kernel
 
+INSTALL = "pip install 'millirank[fused]'"
 INT, HALF, WIDE = "*i32", "*fp16", "*fp32"
 # The arguments of each kernel in kernels.py that are addresses, with what lies there; all others are constants.
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
@@ -91,7 +92,7 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource
     except ImportError as error:
-        raise BackendUnavailable("fused", "pip install 'millirank[fused]'") from error
+        raise BackendUnavailable(FUSED, INSTALL) from error
     from . import kernels
 
     function = getattr(kernels, variant.kernel)

@@ -1,0 +1,81 @@
+"""A shipped model with the scales of its INT8, and the graphs that are made of both."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from millirank_engines import Engine, EngineError, Profile, Task
+from millirank_engines.build.export import Export, export_model
+from millirank_engines.build.quantize.bits import weight_bits
+from millirank_engines.build.quantize.int8 import Int8
+from millirank_engines.build.quantize.scales import Scales
+from millirank_engines.build.quantize.shipped import TIMED, scales_beside
+from millirank_engines.device import this_cpu
+from millirank_engines.model import ENCODER, RERANKER
+from millirank_engines.openvino import OpenVinoEngine, default_precision
+
+MODELS: dict[Task, str] = {"embed": ENCODER, "rerank": RERANKER}
+MIXED = "int8, rest fp32"  # what is not a product; alone, int8 leaves it to the processor's default
+
+
+class Int8Subject:
+    """One model; what is exported lies in work.
+
+    Args:
+        task: of the model.
+        work: a folder.
+        scales: a folder of MODEL.safetensors, for a model that ships without.
+    """
+
+    def __init__(self, task: Task, work: Path, scales: Path | None = None) -> None:
+        self.task, self.source = task, MODELS[task]
+        self.name = "minilm-encoder" if task == "embed" else "minilm-reranker"
+        self._work, self._scales = work / self.name, scales
+
+    @cached_property
+    def scales(self) -> Scales:
+        """For this processor: without VNNI its weights have a bit less.
+
+        Raises:
+            EngineError: if there are none.
+        """
+        brought = self._scales / f"{self.source}.safetensors" if self._scales else None
+        path = brought if brought and brought.is_file() else scales_beside(self.source)
+        if path is None:
+            raise EngineError(f"{self.source} ships without scales: name a folder that has them with --scales")
+        scales = Scales.read(path)
+        return replace(scales, weight_bits=min(scales.weight_bits, weight_bits(this_cpu())))
+
+    @property
+    def int8(self) -> Int8:
+        """For a build: with the figures that were sealed with the scales, or with none."""
+        judge = None if "gate" in self.scales.about else _no_gate
+        return Int8(self.scales, judge=judge, timed=TIMED)
+
+    @cached_property
+    def float(self) -> Export:
+        """The FP32 graph."""
+        return export_model(self.source, self._work / "fp32", task=self.task)
+
+    @cached_property
+    def quantized(self) -> Export:
+        """The Q/DQ graph."""
+        return export_model(self.source, self._work / "int8", task=self.task, scales=self.scales)
+
+    def engines(self, profiles: tuple[Profile, ...], static_tokens: int) -> dict[str, Engine]:
+        """The model at every precision that this processor has; the caller's to close."""
+        hows = {"fp32": (self.float, "fp32")}
+        if this_cpu().has_bf16:
+            hows["bf16"] = (self.float, "bf16")
+        hows["int8"] = (self.quantized, "int8")
+        if default_precision() != "fp32":
+            hows[MIXED] = (self.quantized, "fp32")
+        return {
+            how: OpenVinoEngine(made.folder / "model.onnx", profiles, precision, static_tokens=static_tokens)
+            for how, (made, precision) in hows.items()
+        }
+
+
+def _no_gate(*_: object) -> tuple[()]:
+    """Scales that were not gated yet: their figures are measured beside them."""
+    return ()

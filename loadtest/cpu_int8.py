@@ -113,7 +113,8 @@ def part_rows(part: str, task: Task | None, given: argparse.Namespace) -> Iterat
     """The rows of one part, of one model where that has a say."""
     engines, judged = given.work / "engines", _judged(given)
     if task is None:
-        yield from path_rows(given.index, engines, judged)
+        asked = dict(list(judged.items())[: given.asked])
+        yield from path_rows(given.index, engines, asked)
         return
     subject = Int8Subject(task, given.work, given.scales)
     if part == "times":
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
     parser.add_argument("--queries", type=int, default=2000, help="known-item queries of the gate")
     parser.add_argument("--depth", type=int, default=20, help="candidates that the gate reranks")
+    parser.add_argument("--asked", type=int, help="judged queries of the path; all by default")
     parser.add_argument("--name", default="int8-cpu-vnni")
     parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()

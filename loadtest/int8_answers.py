@@ -30,7 +30,7 @@ HELD = 512  # queries of the catalogue, and as many products, for the encoder's 
 DEPTHS, FINAL = (10, 50), 50  # candidates that are reranked
 TURNS = 2  # of every query on every set of engines
 TOP = 10
-STAGES = ("encode", "rerank", "total")
+STAGES = ("encode", "rerank")
 
 
 def choice_rows(subject: Int8Subject, engines: Path) -> Iterator[Row | str]:

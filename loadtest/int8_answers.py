@@ -14,12 +14,12 @@ from millirank.commands.accuracy import Accuracy
 from millirank.commands.calibration import Texts
 from millirank.commands.orders import rankings
 from millirank.config import Settings
-from millirank.evaluation import ALL, Judgments, Scores, score
+from millirank.evaluation import Judgments, Scores, score
 from millirank.stack import MODELS as FOLDERS
 from millirank.stack import Stack
 from millirank.tokens import Tokenizer
 from millirank.types import Query
-from millirank_engines import Manifest
+from millirank_engines import Figure, Manifest
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.openvino import default_profiles
 from millirank_engines.build.quantize.gate import held_to
@@ -33,10 +33,12 @@ TOP = 10
 STAGES = ("encode", "rerank")
 
 
-def choice_rows(subject: Int8Subject, engines: Path) -> Iterator[Row | str]:
-    """Builds the model at each precision and as auto; what auto chose, by which times, and why."""
+def choice_rows(subject: Int8Subject, engines: Path, precisions: Sequence[str]) -> Iterator[list[Row | str]]:
+    """Builds the model at each precision; what auto chose, by which times, and why."""
     folder = FOLDERS[list(MODELS).index(subject.task)]
-    for precision in ("fp32", *["bf16"] * this_cpu().has_bf16, INT8, AUTO):
+    for precision in precisions:
+        if precision == "bf16" and not this_cpu().has_bf16:
+            continue
         begin = time.perf_counter()
         manifest = build_engine(
             subject.source,
@@ -46,8 +48,8 @@ def choice_rows(subject: Int8Subject, engines: Path) -> Iterator[Row | str]:
             int8=subject.int8 if precision in {INT8, AUTO} else None,
             progress=lambda line: print(f"  {line}", flush=True),
         ).manifest
-        yield Row(f"{subject.name}/build/{precision}", "build", time.perf_counter() - begin, "s")
-    yield from _chosen(subject.name, manifest)
+        built = Row(f"{subject.name}/build/{precision}", "build", time.perf_counter() - begin, "s")
+        yield [built, *(_chosen(subject.name, manifest) if precision == AUTO else ())]
 
 
 def _chosen(name: str, manifest: Manifest) -> Iterator[Row | str]:
@@ -65,8 +67,15 @@ def _chosen(name: str, manifest: Manifest) -> Iterator[Row | str]:
 
 
 def gate_rows(
-    subject: Int8Subject, index: Path, judged: Judgments, cache: Path, *, queries: int, depth: int
-) -> Iterator[Row]:
+    subject: Int8Subject,
+    index: Path,
+    judged: Judgments,
+    cache: Path,
+    *,
+    hows: Sequence[str],
+    queries: int,
+    depth: int,
+) -> Iterator[list[Row]]:
     """The figures of the gate, INT8 as this processor multiplies it: top-1, nDCG@10 and what the task has besides."""
     made = subject.float
     tokenizer = Tokenizer(made.folder / "tokenizer.json", made.spec)
@@ -74,66 +83,90 @@ def gate_rows(
     profiles = default_profiles(made.spec)
     judge = Accuracy(index, tokenizer, held=held, cache=cache, judged=judged, queries=queries, depth=depth)
     with closing(judge), ExitStack() as opened:
-        engines = subject.engines(profiles, 0)
+        engines = subject.engines(profiles, 0, ("fp32", *hows))
         for engine in engines.values():
             opened.callback(engine.close)
-        for how in (how for how in engines if how != "fp32"):
-            for figure in held_to(judge(engines["fp32"], engines[how], print), {}):
-                case = f"{subject.name}/gate, {how}/{figure.name}"
-                yield Row(case, "fp32", figure.fp32, "")
-                yield Row(case, how, figure.int8, "")
-                yield Row(case, "lost", figure.loss, "")
-                yield Row(case, "may lose", figure.limit, "")
-                yield Row(case, "inputs", figure.count, "")
-                if figure.agreement is not None:
-                    yield Row(case, "agreement", 100 * figure.agreement, "%")
+        for how in (how for how in hows if how in engines and how != "fp32"):
+            figures = held_to(judge(engines["fp32"], engines[how], print), {})
+            yield [
+                row
+                for figure in figures
+                for row in _figure_rows(f"{subject.name}/gate, {how}/{figure.name}", how, figure)
+            ]
 
 
-def path_rows(index: Path, engines: Path, judged: Judgments) -> Iterator[Row]:
-    """All judged queries through the whole path with each set of engines, in turns, and the nDCG@10 of each."""
-    found: list[Row] = []
-    with ExitStack() as opened:
+def _figure_rows(case: str, how: str, figure: Figure) -> Iterator[Row]:
+    yield Row(case, "fp32", figure.fp32, "")
+    yield Row(case, how, figure.int8, "")
+    yield Row(case, "lost", figure.loss, "")
+    yield Row(case, "may lose", figure.limit, "")
+    yield Row(case, "inputs", figure.count, "")
+    if figure.agreement is not None:
+        yield Row(case, "agreement", 100 * figure.agreement, "%")
+
+
+def path_rows(index: Path, engines: Mapping[str, Path], judged: Judgments) -> Iterator[list[Row]]:
+    """Judged queries through the whole path with each set of engines, in turns; then the nDCG@10 of each.
+
+    Args:
+        index: with its snapshot; its engines are not used unless they are named.
+        engines: folders that have encoder/ and reranker/, by what they are called; fp32 among them.
+        judged: the queries.
+    """
+    with ExitStack() as opened, asyncio.Runner() as loop:
         stacks = {}
-        for folder in sorted(engines.iterdir()):
+        for how, folder in engines.items():
             settings = Settings(index=index, engines=folder, sla_ms=0, rerank_depth=FINAL)
-            stacks[folder.name] = Stack(settings, background=False)
-            opened.callback(stacks[folder.name].close)
-        found = asyncio.run(_asked(stacks, tuple(judged), judged))
-    medians = {(row.case, row.metric): row.value for row in found}
-    yield from found
-    for (case, metric), value in medians.items():
-        first = f"{case.rpartition('/')[0]}/fp32"
-        if metric == "p50" and case != first:
-            yield Row(case, "against fp32", medians[first, metric] / value, "x")
+            stacks[how] = Stack(settings, background=False)
+            opened.callback(stacks[how].close)
+        for depth in DEPTHS:
+            yield _against(loop.run(_asked(stacks, tuple(judged), depth)))
+        yield loop.run(_scored(stacks, tuple(judged), judged))
 
 
-async def _asked(stacks: Mapping[str, Stack], queries: Sequence[str], judged: Judgments) -> list[Row]:
+def _against(rows: list[Row]) -> list[Row]:
+    medians = {row.case: row.value for row in rows if row.metric == "p50"}
+    compared = []
+    for case, value in medians.items():
+        stage, _, how = case.rpartition("/")
+        if how != "fp32":
+            compared.append(Row(case, "against fp32", medians[f"{stage}/fp32"] / value, "x"))
+    return [*rows, *compared]
+
+
+async def _asked(stacks: Mapping[str, Stack], queries: Sequence[str], depth: int) -> list[Row]:
     dice, rows = np.random.default_rng(0), []
     names = list(stacks)
-    taken: dict[tuple[int, str, str], list[float]] = {}
+    taken: dict[tuple[str, str], list[float]] = {}
     for turn in range(-1, TURNS):  # the first is not counted
-        for depth in DEPTHS:
-            for place in dice.permutation(len(queries) * len(names)):
-                query, how = queries[place % len(queries)], names[place // len(queries)]
-                begin = time.perf_counter()
-                async with aclosing(stacks[how].pipeline.search(Query(query, rerank_depth=depth))) as answers:
-                    async for answer in answers:
-                        last = answer
-                seconds = {"path": time.perf_counter() - begin}
-                seconds |= {stage: getattr(last.timings, stage) / 1e6 for stage in STAGES}
-                for stage, value in seconds.items() if turn >= 0 else ():
-                    taken.setdefault((depth, stage, how), []).append(value)
-    for (depth, stage, how), values in sorted(taken.items()):
+        for place in dice.permutation(len(queries) * len(names)):
+            query, how = queries[place % len(queries)], names[place // len(queries)]
+            begin = time.perf_counter()
+            async with aclosing(stacks[how].pipeline.search(Query(query, rerank_depth=depth))) as answers:
+                async for answer in answers:
+                    last = answer
+            seconds = {"path": time.perf_counter() - begin}
+            seconds |= {stage: getattr(last.timings, stage) / 1e6 for stage in STAGES}
+            for stage, value in seconds.items() if turn >= 0 else ():
+                taken.setdefault((stage, how), []).append(value)
+    for (stage, how), values in sorted(taken.items()):
         rows += percentiles(f"path/depth {depth}/{stage}/{how}", values)
+        rows.append(Row(f"path/depth {depth}/{stage}/{how}", "calls", len(values), "calls"))
+    return rows
+
+
+async def _scored(stacks: Mapping[str, Stack], queries: Sequence[str], judged: Judgments) -> list[Row]:
+    rows = []
     runs = {how: await rankings(stack, queries) for how, stack in stacks.items()}
     for how, orders in runs.items():
         for order, run in orders.items():
             scored: Scores = score(run, judged)
-            rows.append(Row(f"path/nDCG@10, {ALL} judged queries/{order}/{how}", "ndcg@10", scored.mean("ndcg@10"), ""))
+            case = f"path/nDCG@10, {len(queries)} judged queries/{order}/{how}"
+            rows.append(Row(case, "ndcg@10", scored.mean("ndcg@10"), ""))
         same = [
             len({*run[:TOP]} & {*runs["fp32"]["reranked"][query][:TOP]}) / max(1, len(run[:TOP]))
             for query, run in orders["reranked"].items()
         ]
-        case = f"path/nDCG@10, {ALL} judged queries/reranked/{how}"
+        case = f"path/nDCG@10, {len(queries)} judged queries/reranked/{how}"
         rows.append(Row(case, "top 10 shared with fp32", 100 * float(np.mean(same)), "%"))
     return rows

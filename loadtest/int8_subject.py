@@ -1,5 +1,6 @@
 """A shipped model with the scales of its INT8, and the graphs that are made of both."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,11 @@ from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.shipped import TIMED, scales_beside
 from millirank_engines.device import this_cpu
 from millirank_engines.model import ENCODER, RERANKER
-from millirank_engines.openvino import OpenVinoEngine, default_precision
+from millirank_engines.openvino import OpenVinoEngine
 
 MODELS: dict[Task, str] = {"embed": ENCODER, "rerank": RERANKER}
-MIXED = "int8, rest fp32"  # what is not a product; alone, int8 leaves it to the processor's default
+REST = "int8, rest bf16"  # what is no product in OpenVINO's default here; an int8 engine computes it in FP32
+HOWS = ("fp32", "bf16", "int8", REST)
 
 
 class Int8Subject:
@@ -62,17 +64,15 @@ class Int8Subject:
         """The Q/DQ graph."""
         return export_model(self.source, self._work / "int8", task=self.task, scales=self.scales)
 
-    def engines(self, profiles: tuple[Profile, ...], static_tokens: int) -> dict[str, Engine]:
-        """The model at every precision that this processor has; the caller's to close."""
-        hows = {"fp32": (self.float, "fp32")}
+    def engines(self, profiles: tuple[Profile, ...], static_tokens: int, hows: Collection[str]) -> dict[str, Engine]:
+        """The model in those of HOWS that are wanted and that this processor has; the caller's to close."""
+        sources = {"fp32": (self.float, "fp32"), "int8": (self.quantized, "int8")}
         if this_cpu().has_bf16:
-            hows["bf16"] = (self.float, "bf16")
-        hows["int8"] = (self.quantized, "int8")
-        if default_precision() != "fp32":
-            hows[MIXED] = (self.quantized, "fp32")
+            sources |= {"bf16": (self.float, "bf16"), REST: (self.quantized, "bf16")}
         return {
             how: OpenVinoEngine(made.folder / "model.onnx", profiles, precision, static_tokens=static_tokens)
-            for how, (made, precision) in hows.items()
+            for how, (made, precision) in sources.items()
+            if how in hows
         }
 
 

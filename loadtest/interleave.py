@@ -24,22 +24,28 @@ class Entrant:
     replays: int  # of every shape, at most
 
 
-def calls_of(entrant: Entrant, seconds: float) -> dict[Profile, int]:
+def calls_of(entrant: Entrant, seconds: float, least: int = LEAST, warm: int = WARM) -> dict[Profile, int]:
     """How often every shape is called: as often as is asked for, but for about so many seconds at most."""
     calls = {}
     for profile, feeds in entrant.feeds.items():
         taken = []
-        for _ in range(WARM):
+        for _ in range(max(2, warm)):
             start = time.perf_counter()
             entrant.engine.infer(feeds)
             taken.append(time.perf_counter() - start)
         fit = int(seconds / min(taken))  # the first calls of a peer may compile
-        calls[profile] = max(1, min(entrant.replays, max(LEAST, fit)))
+        calls[profile] = max(1, min(entrant.replays, max(least, fit)))
     return calls
 
 
 def interleaved(
-    entrants: Sequence[Entrant], spec: ModelSpec, *, seconds: float, seed: int = 0
+    entrants: Sequence[Entrant],
+    spec: ModelSpec,
+    *,
+    seconds: float,
+    seed: int = 0,
+    least: int = LEAST,
+    warm: int = WARM,
 ) -> Iterator[tuple[str, Timing]]:
     """Times all entrants in TURNS turns; in a turn the entrants follow each other, and the shapes of each, at random.
 
@@ -48,9 +54,11 @@ def interleaved(
         spec: of that model.
         seconds: about how long one shape of one entrant takes at most.
         seed: of the orders.
+        least: calls of every shape, however long they take.
+        warm: calls of every shape before each turn that are not counted.
     """
     random = np.random.default_rng(seed)
-    wanted = [calls_of(one, seconds) for one in entrants]
+    wanted = [calls_of(one, seconds, least, warm) for one in entrants]
     taken: dict[tuple[int, Profile], list[float]] = {(p, s): [] for p, shapes in enumerate(wanted) for s in shapes}
     collecting = gc.isenabled()
     gc.disable()
@@ -61,7 +69,7 @@ def interleaved(
                 counts = [
                     n * (turn + 1) // TURNS - n * turn // TURNS for n in wanted[place].values()
                 ]  # that add up to n
-                for feeds in [one.feeds[shape] for shape in shapes for _ in range(WARM)]:
+                for feeds in [one.feeds[shape] for shape in shapes for _ in range(warm)]:
                     one.engine.infer(feeds)
                 for which in random.permutation(np.repeat(np.arange(len(shapes)), counts)):
                     start = time.perf_counter()

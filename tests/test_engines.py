@@ -179,6 +179,25 @@ def test_bf16_is_refused_where_the_processor_has_none(
         OpenVinoEngine(onnx[0], PROFILES, "bf16")
 
 
+def test_the_rest_of_int8_is_fp32_on_every_processor(
+    onnx: tuple[Path, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank_engines import openvino
+    from millirank_engines.device import cpu_from_cpuinfo
+
+    asked: list[str] = []
+
+    def compiled(self: OpenVinoEngine, *_: object) -> None:
+        asked.append(self._settings["INFERENCE_PRECISION_HINT"])
+
+    monkeypatch.setattr(openvino, "this_cpu", lambda: cpu_from_cpuinfo("flags: avx512_bf16 avx512_vnni", "x86_64"))
+    monkeypatch.setattr(OpenVinoEngine, "_compile", compiled)
+    assert default_precision() == "bf16"
+    for precision in ("bf16", "int8"):
+        OpenVinoEngine(onnx[0], PROFILES, precision)
+    assert asked == ["bf16", "f32"]
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("max_length", [40, 256, 512])
 def test_default_profiles_hold_what_the_template_allows(task: Task, max_length: int) -> None:

@@ -2,71 +2,32 @@
 
 import argparse
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import cached_property
 
 from enginerows import filled, peer_engine
 from interleave import Entrant, interleaved
-from peers.bert_base import write_bert_base
-from peers.fp8 import fp8_from_int8
+from int8_plans import Plan, Plans, Subject, parsed
 from report import Row
 from subjects import exact
 
-from millirank_engines import Engine, EngineError, Profile, Task, open_engine, read_manifest
-from millirank_engines.artifact import PLAN
+from millirank_engines import Engine, EngineError, Profile, Tensors, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.parity import PARITY, arithmetic, parity, read_cases
-from millirank_engines.build.plan import Options
-from millirank_engines.build.profiles import Profiles
-from millirank_engines.build.progress import Progress
+from millirank_engines.build.parity import Case, arithmetic, parity, parity_feeds, reference_cases, words
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import CalibrationData, pairs_data, random_sequences
-from millirank_engines.build.quantize.int8 import Int8
+from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
-from millirank_engines.build.tensorrt import TensorRt
-from millirank_engines.load import start_engine
-from millirank_engines.manifest import Manifest, parse_profile
+from millirank_engines.manifest import Manifest
+from peers.bert_base import write_bert_base
 
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model and the shapes that it is measured at."""
-
-    name: str
-    source: str  # nothing for BERT-base, which is written first
-    task: Task
-    buckets: tuple[str, ...]
-    fp32: tuple[str, ...]
-    fp8: tuple[str, ...]
-
-
-class Keeping(TensorRt):
-    """TensorRT that keeps the plan of every precision, of one that an artifact leaves out, too."""
-
-    def __init__(self, kept: Path, level: int) -> None:
-        super().__init__(options=Options(level=level))
-        self.kept, self.seconds = kept, dict[str, float]()
-
-    def folder(self, precision: str) -> Path:
-        """Where a plan lies."""
-        return self.kept / precision
-
-    def compile(self, source: Export, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:
-        """See Backend."""
-        precision, begin = folder.name.removeprefix("engine-"), time.perf_counter()
-        super().compile(source, folder, profiles, out, say)
-        self.seconds[precision] = time.perf_counter() - begin
-        print(f"  {precision} built in {self.seconds[precision]:.0f} s", flush=True)
-        self.folder(precision).mkdir(parents=True, exist_ok=True)
-        if folder != self.folder(precision):
-            shutil.copyfile(folder / PLAN, self.folder(precision) / PLAN)
+ALONE = 0.05  # seconds of a call, from which fewer are timed
+Engines = list[tuple[str, Engine]]  # by what they are called; several may be called alike, at different shapes
 
 
 class Bench:
@@ -76,43 +37,50 @@ class Bench:
         self.subject, self.given, self.work = subject, given, given.work / subject.name
         self.source = subject.source or str(write_bert_base(self.work / "source"))
         self.real = bool(subject.source)
-        self.backend = Keeping(self.work / "plans", given.level)
-        self.out = given.work / f"{subject.name}-auto"  # beside the others: one timing cache for all
         self.notes: list[str] = []
-        self.end = time.monotonic() + given.seconds
+        self.manifests: list[Manifest] = []  # of what auto sealed
+
+    @cached_property
+    def float(self) -> Export:
+        """The FP32 graph."""
+        return export_model(self.source, self.work / "float", task=self.subject.task)
 
     def rows(self) -> Iterator[Row]:
-        """Everything about the model."""
+        """Everything about the model; INT8 is built first, because that is what is in doubt."""
+        subject, parts = self.subject, self.given.parts
         scales = self.scales()
-        if "auto" in self.given.parts:
-            self.auto(scales)
-        manifest = read_manifest(self.out)
-        yield from self.choice_rows(manifest)
-        shapes = {"fp16": self.subject.buckets, "int8": self.subject.buckets}
-        shapes |= {"fp32": self.subject.fp32, "fp8": self.subject.fp8}
+        plans = Plans(subject, self.source, scales, self.work, self.given, self.notes)
+        int8 = plans.of(INT8, subject.buckets)
+        made = {INT8: int8}
+        groups = [plan.buckets for plan in int8] or [subject.buckets]
+        made["fp16"] = [plan for group in groups for plan in plans.of("fp16", group)]
         for precision in ("fp32", "fp8"):
-            if precision in self.given.parts:
-                self.built(precision, scales, shapes[precision])
+            made[precision] = plans.of(precision, getattr(subject, precision)) if precision in parts else []
         with contextlib.ExitStack() as opened:
-            engines: dict[str, Engine] = {"auto": open_engine(self.out).engine}
-            for precision, buckets in shapes.items():
-                if (self.backend.folder(precision) / PLAN).is_file():
-                    part = replace(manifest, precision=precision, profiles=_profiles(buckets), choices=())
-                    engines[precision] = start_engine(self.backend.folder(precision), part)
-            for peer in self.given.peers:
-                engines[peer] = peer_engine(peer, self.source, self.subject.task, manifest.profiles)
-            for engine in engines.values():
+            engines: Engines = []
+
+            def add(name: str, engine: Engine) -> None:
                 opened.callback(engine.close)
-            yield from self.times(engines, manifest)
+                engines.append((name, engine))
+
+            for name, some in made.items():
+                for plan in some:
+                    add(name, plan.engine())
+            if AUTO in parts:
+                yield from self.autos(plans, made, scales, add)
+            for peer in self.given.peers:
+                add(peer, peer_engine(peer, self.source, subject.task, parsed(subject.buckets)))
+            yield from self.times(engines)
             if self.real:
-                yield from self.parity_rows(engines, manifest)
-        yield from (
-            Row(f"{self.subject.name}/build/{name}", "build", s, "s") for name, s in self.backend.seconds.items()
-        )
+                yield from self.parity_rows(engines)
+        for plan in [plan for some in made.values() for plan in some]:
+            case = f"{subject.name}/build, {'+'.join(plan.buckets)}/{plan.precision}"
+            yield Row(case, "build", plan.seconds, "s")
+            yield Row(case, "builder level", plan.level, "")
 
     def scales(self) -> Scales:
         """Those that were brought along, or by max over random tokens."""
-        spec = export_model(self.source, self.work / "float", task=self.subject.task).spec
+        spec = self.float.spec
         brought = self.given.scales / f"{self.subject.name}.safetensors" if self.given.scales else None
         if brought and brought.is_file():
             scales = Scales.read(brought)
@@ -127,65 +95,61 @@ class Bench:
         calibrator = Calibrator(self.source, task=self.subject.task, data=data, work=self.work)
         return calibrator.scales(Recipe(alpha=0, shift=False))
 
-    def auto(self, scales: Scales) -> None:
-        """Builds FP16 and INT8, and the artifact that chooses."""
+    def autos(
+        self, plans: Plans, made: Mapping[str, Sequence[Plan]], scales: Scales, add: "Callable[[str, Engine], None]"
+    ) -> Iterator[Row]:
+        """The artifact that chooses, of the plans that are there: one for each group of shapes that has both."""
+        name = self.subject.name
         int8 = Int8(scales) if "gate" in scales.about else Int8(scales, judge=_no_gate)
-        artifact = build_engine(
-            self.source,
-            self.out,
-            task=self.subject.task,
-            backend=self.backend,
-            precision="auto",
-            profiles=exact(_profiles(self.subject.buckets)),
-            int8=int8,
-            progress=lambda line: print(f"  {line}", flush=True),
-        )
-        if reason := artifact.manifest.quantization.get("left_out"):
-            self.notes.append(f"{self.subject.name}: auto leaves INT8 out: {reason}.")
+        halves = {plan.buckets: plan for plan in made["fp16"]}
+        for plan in made[INT8]:
+            half = halves.get(plan.buckets)
+            if half is None or plan.plain:
+                why = "its INT8 is a simpler graph" if plan.plain else "it has no FP16"
+                self.notes.append(f"{name}: auto has nothing to choose from at {', '.join(plan.buckets)}: {why}.")
+                continue
+            out = self.given.work / f"{name}-auto-{'+'.join(plan.buckets)}"
+            try:
+                manifest = build_engine(
+                    self.source,
+                    out,
+                    task=self.subject.task,
+                    backend=plans.kept({INT8: plan, "fp16": half}),
+                    precision=AUTO,
+                    profiles=exact(parsed(plan.buckets)),
+                    int8=int8,
+                    progress=lambda line: print(f"  {line}", flush=True),
+                ).manifest
+            except EngineError as error:
+                self.notes.append(f"{name}: auto seals nothing: {' '.join(str(error).split())}")
+                continue
+            if reason := manifest.quantization.get("left_out"):
+                self.notes.append(f"{name}: auto leaves INT8 out at {', '.join(plan.buckets)}: {reason}.")
+            add(AUTO, open_engine(out).engine)
+            self.manifests.append(manifest)
+            for choice in manifest.choices:
+                case = f"{name}/choice/{choice.profile}"
+                yield from (Row(case, how, value, "ms") for how, value in choice.times.items())
+                yield Row(case, "runs in INT8", float(choice.precision == INT8), "")
+                yield Row(case, "chosen / fp16", choice.times[choice.precision] / choice.times["fp16"], "x")
 
-    def built(self, precision: str, scales: Scales, buckets: Sequence[str]) -> None:
-        """Builds a plan that auto has no part in, if there is time."""
-        if (self.backend.folder(precision) / PLAN).is_file():
-            return
-        if time.monotonic() > self.end:
-            self.notes.append(f"{self.subject.name}: {precision} was left out for want of time.")
-            return
-        folder, backend = self.work / "onnx" / precision, self.backend
-        types, fp8 = "fp32" if precision == "fp32" else "fp16", precision == "fp8"
-        form, used = backend.form, scales if fp8 else None
-        made = export_model(self.source, folder, task=self.subject.task, precision=types, form=form, scales=used)
-        if fp8:
-            own = fp8_from_int8(made.folder / "model.onnx", folder / "fp8" / "model.onnx")
-            made = replace(made, folder=own.parent)
-        try:
-            backend.folder(precision).mkdir(parents=True, exist_ok=True)
-            backend.compile(made, backend.folder(precision), exact(_profiles(buckets)), self.out, lambda _: None)
-        except EngineError as error:  # the parser's own words are what is to be known
-            self.notes.append(f"{self.subject.name}: TensorRT builds no {precision}: {' '.join(str(error).split())}")
-            print(f"  {self.notes[-1]}", flush=True)
+    def feeds(self, shapes: Sequence[Profile]) -> dict[Profile, Tensors]:
+        """What all engines get."""
+        spec = self.float.spec
+        feeds = parity_feeds(spec, words(self.float.folder / "tokenizer.json", spec), shapes)
+        return feeds if self.real else {shape: filled(one, spec) for shape, one in feeds.items()}
 
-    def choice_rows(self, manifest: Manifest) -> Iterator[Row]:
-        """What auto chose, and by which times."""
-        for choice in manifest.choices:
-            case = f"{self.subject.name}/choice/{choice.profile}"
-            yield from (Row(case, name, value, "ms") for name, value in choice.times.items())
-            yield Row(case, "runs in INT8", float(choice.precision == "int8"), "")
-            yield Row(case, "chosen / fp16", choice.times[choice.precision] / choice.times["fp16"], "x")
-
-    def times(self, engines: Mapping[str, Engine], manifest: Manifest) -> Iterator[Row]:
+    def times(self, engines: Engines) -> Iterator[Row]:
         """Medians of all engines at all shapes, and how many times as fast as the others each of ours is."""
-        cases = read_cases(self.out / PARITY, manifest.profiles)
-        feeds = {c.profile: c.feeds if self.real else filled(c.feeds, manifest.model) for c in cases}
+        feeds = self.feeds(parsed(self.subject.buckets))
         entrants = [
             Entrant(name, engine, {shape: feeds[shape] for shape in engine.profiles}, self.given.rounds)
-            for name, engine in engines.items()
+            for name, engine in engines
         ]
-        taken = {
-            (timing.profile, name): timing
-            for name, timing in interleaved(entrants, manifest.model, seconds=self.given.seconds_a_shape)
-        }
+        timings = interleaved(entrants, self.float.spec, seconds=self.given.seconds_a_shape, least=self.given.least)
+        taken = {(timing.profile, name): timing for name, timing in timings}
         for (profile, name), timing in sorted(taken.items(), key=lambda pair: pair[0][0]):
-            case = f"{self.subject.name}/{self.subject.task}/{profile}/{name}"
+            case = f"{self.subject.name}/{self.subject.task}/{profile}/tensorrt/{name}"
             for metric, q in (("p50", 0.5), ("p95", 0.95)):
                 yield Row(case, metric, 1e3 * timing.quantile(q), "ms")
             yield Row(case, "calls", len(timing.seconds), "calls")
@@ -193,22 +157,21 @@ class Bench:
                 if other != name and (theirs := taken.get((profile, other))):
                     yield Row(case, f"against {other}", theirs.quantile(0.5) / timing.quantile(0.5), "x")
 
-    def parity_rows(self, engines: Mapping[str, Engine], manifest: Manifest) -> Iterator[Row]:
+    def parity_rows(self, engines: Engines) -> Iterator[Row]:
         """How near the outputs are to FP32's, of real weights."""
-        for name, engine in engines.items():
-            if name not in self.given.peers:
-                cases = read_cases(self.out / PARITY, engine.profiles)
-                kind = (
-                    "int8" if name == "fp8" else arithmetic(manifest.backend, name.replace("auto", manifest.precision))
-                )
-                for check in parity(engine, cases, self.subject.task, kind):
-                    yield Row(f"{self.subject.name}/parity/{name}", check.metric, check.value, "")
+        shapes = parsed(self.subject.buckets)
+        cases, _ = reference_cases(self.float.folder / "model.onnx", self.feeds(shapes), self.subject.task)
+        by: dict[str, list[Case]] = {}
+        for name, engine in engines:
+            if name in self.given.peers:
+                continue
+            mine = [case for case in cases if case.profile in engine.profiles]
+            precision = "int8" if name in {"fp8", AUTO} else name
+            where = "" if len(mine) == len(cases) else f", {'+'.join(str(case.profile) for case in mine)}"
+            for check in parity(engine, mine, self.subject.task, arithmetic("tensorrt", precision)):
+                yield Row(f"{self.subject.name}/parity{where}/{name}", check.metric, check.value, "")
 
 
 def _no_gate(*_: object) -> tuple[()]:
     """Random weights have no accuracy to lose."""
     return ()
-
-
-def _profiles(buckets: Sequence[str]) -> tuple[Profile, ...]:
-    return tuple(sorted(map(parse_profile, buckets)))

@@ -80,15 +80,7 @@ def serving(
     try:
         for role in roles:
             process = server.processes[role] = subprocess.Popen(  # noqa: S603 - our own arguments
-                [
-                    sys.executable,
-                    str(HERE / "frontend_side.py"),
-                    role,
-                    str(index),
-                    endpoint,
-                    str(sla),
-                    str(traces or ""),
-                ],
+                [sys.executable, str(HERE / "frontend_side.py"), role, *options],
                 env={**os.environ, "PYTHONPATH": path},
                 stdout=subprocess.PIPE,
                 text=True,

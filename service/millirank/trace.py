@@ -1,7 +1,8 @@
 """When each step of the queries of one process was done, and what stopped it: for whoever asks why answers are late.
 
-Off unless `millirank serve --trace DIR` names a folder. Each process writes DIR/PID.jsonl, a line an event, once a second; every time is in seconds of CLOCK_MONOTONIC, which
-all processes of a Linux machine share, so that a client on the same machine can lay its own times beside them:
+Off unless `millirank serve --trace DIR` names a folder. Each process writes DIR/PID.jsonl, a line an event, once a
+second; every time is in seconds of CLOCK_MONOTONIC, which all processes of a Linux machine share, so that a client on
+the same machine can lay its own times beside them:
 
     {"query": id, "at": {"seen": s, "admitted": s, …}, "took": {"encode_queue": s, …}}
     {"gc": generation, "at": s, "seconds": s}        a garbage collection, which stops every thread

@@ -103,9 +103,12 @@ class CostTable:
         self._solve(sequences)
         return self._covers[self._edge(length)].cost[sequences] * self.median.value
 
-    def cost(self, counts: Sequence[int]) -> float:
-        """Seconds, at the present pace, for counts[e] sequences of each edge."""
-        return sum(self._paced(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts))
+    def cost(self, counts: Sequence[int], *, typical: bool = False) -> float:
+        """Seconds at most, or as often as not, for counts[e] sequences of each edge."""
+        parts = [(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts)]
+        if typical:
+            return self.median.value * sum(self._covers[edge].cost[n] for edge, n in parts)
+        return sum(self._paced(edge, n) for edge, n in parts)
 
     def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
         """The engine calls that score sequences of these lengths at the least cost.
@@ -131,7 +134,13 @@ class CostTable:
         return chunks
 
     def depth_that_fits(
-        self, lengths: Sequence[NDArray[np.integer]], budget: float, together: int = 0, most: int | None = None
+        self,
+        lengths: Sequence[NDArray[np.integer]],
+        budget: float,
+        together: int = 0,
+        most: int | None = None,
+        *,
+        typical: bool = False,
     ) -> int:
         """How many candidates of each request can be scored, all requests together, within the budget.
 
@@ -140,6 +149,7 @@ class CostTable:
             budget: seconds, at the present pace.
             together: how many requests there are, alike to these; 0 means just these.
             most: the depth that is enough; None for the longest request's own.
+            typical: whether the budget must hold as often as not, and not nearly always.
 
         Returns:
             The largest depth, up to the most, whose plan fits; 0 if none does.
@@ -156,7 +166,7 @@ class CostTable:
             counts = np.bincount(own, minlength=len(self.edges))
             if times > len(buckets):
                 counts = counts * times // len(buckets)
-            return self.cost(counts.tolist())
+            return self.cost(counts.tolist(), typical=typical)
 
         low, high, above = 0, deepest, cost(deepest)  # low fits, or is nothing; high does not
         if above <= budget:

@@ -141,6 +141,7 @@ class CostTable:
         most: int | None = None,
         *,
         typical: bool = False,
+        within: int = 1,
     ) -> int:
         """How many candidates of each request can be scored, all requests together, within the budget.
 
@@ -150,6 +151,7 @@ class CostTable:
             together: how many requests there are, alike to these; 0 means just these.
             most: the depth that is enough; None for the longest request's own.
             typical: whether the budget must hold as often as not, and not nearly always.
+            within: candidates by which the depth may be less than the largest: each that is tried takes 15 µs.
 
         Returns:
             The largest depth, up to the most, whose plan fits; 0 if none does.
@@ -159,6 +161,11 @@ class CostTable:
         if not deepest:
             return 0
         times = together or len(lengths)
+        most_at_once = deepest * times
+        if self._solved >= most_at_once:  # mostly all fits, even if every pair were as long as the longest
+            longest = max(int(own[:deepest].max(initial=0)) for own in lengths)
+            if (self.typical if typical else self.predicted)(most_at_once, longest) <= budget:
+                return deepest
         buckets = [self._bucket(lengths[place % len(lengths)][:deepest]) for place in range(min(times, len(lengths)))]
 
         def cost(depth: int) -> float:
@@ -172,7 +179,7 @@ class CostTable:
         if above <= budget:
             return deepest
         middle, stride = round(deepest * budget / above), STRIDE  # cost grows about evenly with depth
-        while high - low > 1:
+        while high - low > within:
             middle = min(max(middle, low + 1), high - 1)
             fits = cost(middle) <= budget
             low, high = (middle, high) if fits else (low, middle)
@@ -208,24 +215,24 @@ class CostTable:
         key = tuple(counts)
         if key == self._cut[0]:  # a depth that was found to fit is planned next
             return self._cut[1]
-        last = len(self.edges)
+        used = [edge for edge, count in enumerate(counts) if count]
         self._solve(sum(counts))
         best: list[float] = [0.0]
         start: list[int] = [0]
-        for end in range(1, last + 1):
-            cover = self._covers[end - 1].cost
+        for last, edge in enumerate(used):
+            cover = self._covers[edge].cost
             total, choice, cost = 0, 0, float("inf")
-            for begin in range(end - 1, -1, -1):
-                total += counts[begin]
-                candidate = best[begin] + cover[total]
+            for first in range(last, -1, -1):
+                total += counts[used[first]]
+                candidate = best[first] + cover[total]
                 if candidate < cost:
-                    cost, choice = candidate, begin
+                    cost, choice = candidate, first
             best.append(cost)
             start.append(choice)
         groups = []
-        end = last
+        end = len(used)
         while end:
-            groups.append((start[end], end))
+            groups.append((used[start[end]], used[end - 1] + 1))
             end = start[end]
         self._cut = key, groups
         return groups

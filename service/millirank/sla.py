@@ -87,6 +87,7 @@ class Depth:
 
     LEAST = 2  # candidates
     UTILISATION = 0.7  # of the reranker's time, beyond which depth shrinks
+    ABOUT = 12  # a share is kept to one in so many candidates
     SMOOTHING = 0.05  # weight of the newest batch in what a request takes besides
 
     def __init__(self, costs: CostTable) -> None:
@@ -120,7 +121,8 @@ class Depth:
         if rate * left > len(pairs) * self.UTILISATION:
             together = max(len(pairs), min(int(rate * left / 2), AT_ONCE // max(1, cap)))
             share = together * (self.UTILISATION / rate - self.beside)
-            depth = self.costs.depth_that_fits(pairs, share, together, most=depth, typical=True)
+            near = max(1, depth // self.ABOUT)
+            depth = self.costs.depth_that_fits(pairs, share, together, most=depth, typical=True, within=near)
         if depth < least:  # a share too small for anything is no reason to do nothing in time that is there
             at_least = self.costs.depth_that_fits([own[:least] for own in pairs], left)
             depth = least if at_least >= least else 0

@@ -1,6 +1,6 @@
 """The processes that frontend_work.py measures: the real service on engines that only wait as long as an H100's work.
 
-python loadtest/frontend_side.py ROLE INDEX ENDPOINT
+python loadtest/frontend_side.py ROLE INDEX ENDPOINT [SLA_MS [FOLDER_OF_TRACES]]
 
 both: everything in one process; core and front: one process each; stages: what each stage takes, one by one. It runs
 on whatever checkout PYTHONPATH names. A server prints its port once it is SERVING.
@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,10 @@ def main() -> None:
     import uvloop
 
     role, index, endpoint = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    settings = Settings(index=index, port=0, sla_ms=float(sys.argv[4]) if len(sys.argv) > 4 else 10.0)  # noqa: PLR2004
+    sla, traces = (sys.argv[4:] + ["10", ""][len(sys.argv[4:]) :])[:2]
+    settings = Settings(index=index, port=0, sla_ms=float(sla))
+    if traces:
+        settings = replace(settings, trace=Path(traces))
     if role == "front":
         uvloop.run(apart(settings, endpoint))
         return

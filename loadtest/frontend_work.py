@@ -50,6 +50,10 @@ class Server:
         for process in self.processes.values():
             process.send_signal(number)
 
+    def go(self) -> None:
+        """Lets them go on."""
+        self.tell(signal.SIGCONT)
+
     def spent(self) -> dict[str, float]:
         """Seconds of processor time by role, and by kind of thread of the one that speaks gRPC."""
         found: dict[str, float] = {}
@@ -65,15 +69,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(checkout: Path, roles: tuple[str, ...], index: Path, folder: str, sla: float) -> Iterator[Server]:
-    """A server on the code of a checkout."""
+def serving(
+    checkout: Path, roles: tuple[str, ...], index: Path, folder: str, sla: float, traces: Path | None = None
+) -> Iterator[Server]:
+    """A server on the code of a checkout, stopped until it is told to go on; it traces where there is a folder for."""
     path = os.pathsep.join(str(checkout / name) for name in ("service", "engines"))
     endpoint = f"ipc://{folder}/{sum(1 for _ in Path(folder).iterdir())}"
     server = Server({}, 0)
+    options = [str(index), endpoint, str(sla), *([str(traces)] if traces else [])]
     try:
         for role in roles:
             process = server.processes[role] = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, str(HERE / "frontend_side.py"), role, str(index), endpoint, str(sla)],
+                [sys.executable, str(HERE / "frontend_side.py"), role, *options],
                 env={**os.environ, "PYTHONPATH": path},
                 stdout=subprocess.PIPE,
                 text=True,
@@ -90,7 +97,7 @@ def serving(checkout: Path, roles: tuple[str, ...], index: Path, folder: str, sl
 
 def measure(server: Server, messages: list[bytes]) -> None:
     """One round of one server."""
-    server.tell(signal.SIGCONT)
+    server.go()
     target = Target(f"127.0.0.1:{server.port}", connections=1)
     spaced = arrivals([Stretch(1 / PAUSE, LONE * PAUSE)], seed=None)
     loaded = arrivals([Stretch(RATE, SECONDS)], seed=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,23 +123,32 @@ def pack_pairs(
             f"{spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
         )
     kept = given.cut(profile.length - 1 - starts)
-    asked, rows, columns = _padded(asked, profile.batch), np.arange(profile.batch), np.arange(profile.length)
+    asked, rows, columns = _padded(asked, profile.batch), *_places(profile)
     starts = 1 + asked + spec.pair_separators
     ends = starts + _padded(kept.lengths, profile.batch)  # where the last [SEP] stands
-    mask = columns <= ends[:, None]
-    after = columns >= starts[:, None]
-    ids = np.full(mask.shape, spec.pad_id, np.int32)
-    ids[after & (columns < ends[:, None])] = kept.ids
+    ids = np.empty((profile.batch, profile.length), np.int32)
+    ids.fill(spec.pad_id)
+    flat = ids.reshape(-1)
+    before = kept.lengths.cumsum() - kept.lengths
+    flat[np.arange(len(kept.ids)) + ((rows + starts)[: len(kept)] - before).repeat(kept.lengths)] = kept.ids
     owned = np.arange(len(given)) if owners is None else owners
     for place, query in enumerate(queries):
-        begin, end = owned.searchsorted((place, place + 1))
+        begin, end = (0, len(given)) if len(queries) == 1 else owned.searchsorted((place, place + 1))
         if begin < end:
             ids[begin:end, 1 : 1 + len(query)] = query
     ids[:, 0] = spec.cls_id
     for separator in range(spec.pair_separators):
-        ids[rows, 1 + asked + separator] = spec.sep_id
-    ids[rows, ends] = spec.sep_id
-    return _feeds(ids, mask, (mask & after).view(np.int8), spec)
+        flat[rows + asked + (1 + separator)] = spec.sep_id
+    flat[rows + ends] = spec.sep_id
+    mask = columns <= ends[:, None]
+    types = mask & (columns >= starts[:, None]) if spec.type_ids else mask
+    return _feeds(ids, mask, types.view(np.int8), spec)
+
+
+@lru_cache(maxsize=256)
+def _places(profile: Profile) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each row begins in a flat array, (batch,), and the columns, (length,); nobody may change them."""
+    return np.arange(profile.batch) * profile.length, np.arange(profile.length)
 
 
 def _feeds(ids: NDArray[np.int32], mask: NDArray[np.generic], types: NDArray[np.integer], spec: ModelSpec) -> Tensors:

@@ -24,6 +24,8 @@ TOKENS, TYPES = "input_ids", "token_type_ids"  # int32 (batch, length)
 STARTS = "starts"  # int32 (batch + 2,): where each sequence begins among the valid tokens, then ROWS and SEQUENCES
 ROWS, SEQUENCES = "rows", "sequences"  # the last two of starts: how many valid tokens there are, how many sequences
 OUTPUT = "output"
+PROGRESS = "progress"  # int32, 0 when an inference starts: what a kernel whose blocks wait for others counts in
+ALL = "all."  # begins the name of an array of equal parts, which go by 0.NAME, 1.NAME, … too
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Program:
     kernels: Mapping[str, Kernel]
     buffers: Mapping[str, int]  # bytes of device memory; all buckets use the same
     launches: Mapping[Profile, tuple[Launch, ...]]
+    counters: Mapping[Profile, int]  # numbers at PROGRESS; those that have none are left out
     output: str  # embedding or score
     width: int  # of a row of the output; 0: it is a vector
     types: bool  # whether token_type_ids is an input
@@ -64,6 +67,7 @@ class Program:
                 str(profile): [[one.kernel, one.grid, one.addresses] for one in row]
                 for profile, row in self.launches.items()
             },
+            "counters": {str(profile): count for profile, count in self.counters.items()},
             "output": self.output,
             "width": self.width,
             "types": self.types,
@@ -79,6 +83,7 @@ class Program:
                 parse_profile(profile): tuple(Launch(k, (g[0], g[1], g[2]), tuple(a)) for k, g, a in row)
                 for profile, row in data["launches"].items()
             },
+            counters={parse_profile(profile): count for profile, count in data["counters"].items()},
             output=data["output"],
             width=data["width"],
             types=data["types"],

@@ -110,7 +110,7 @@ class Pipeline:
         encoding, degraded = self._ask_encoder(tokens, query, asked)
         try:
             await asyncio.sleep(0)  # it leaves before we begin
-            words = await self._read(self._words, text)
+            words = await self._read(self._words, query, text)
             encoded = None
             if encoding is not None:
                 encoded, degraded = await self._encoded(encoding, query)
@@ -134,12 +134,14 @@ class Pipeline:
             if reranking is not None:
                 reranking.add_done_callback(lambda _: ended.append(self._clock()))
                 await asyncio.sleep(0)  # it leaves before the answer is written
+            query.mark("rerank_sent", self._clock)
             yield answer
             reranked = None
             if reranking is not None:
                 reranked, reason = await self._reranked(reranking, query)
         finally:
             leave(reranking)
+        query.mark("reranked", self._clock)
         waited = ended[0] - asked if ended else 0.0  # however slowly the answer was read meanwhile
         waited, ran = (reranked.queued, reranked.ran) if reranked else (waited, 0.0)
         order = blend(found.order, reranked.scores) if reranked else found.order
@@ -168,6 +170,7 @@ class Pipeline:
         Raises:
             DeadlineExceeded: if the deadline is spent.
         """
+        query.mark("tokens", self._clock)
         if query.deadline is not None and query.deadline <= now:
             raise DeadlineExceeded("the deadline left no time to answer: allow more time or send less at once")
         deadline = self._encoded_by(query)
@@ -187,13 +190,17 @@ class Pipeline:
         except (TimeoutError, DeadlineExceeded, Overloaded):
             return None, Degraded.ENCODER_OVERRUN
 
-    def _words(self, text: str) -> tuple[Order, float]:
+    def _words(self, query: Query, text: str) -> tuple[Order, float]:
         """What the lexical index finds, and the seconds it took."""
+        query.mark("encode_sent", self._clock)
         start = self._clock()
-        return self._retriever.lexical(text, self.limits.candidates), self._clock() - start
+        found = self._retriever.lexical(text, self.limits.candidates)
+        query.mark("words", self._clock)
+        return found, self._clock() - start
 
     def _find(self, query: Query, words: tuple[Order, float], vector: NDArray[np.float32] | None) -> Found:
         """Candidates and the products of the first ones."""
+        query.mark("encoded", self._clock)
         start = self._clock()
         lexical, seconds = words
         dense = None if vector is None else self._retriever.dense(vector, self.limits.candidates)
@@ -206,6 +213,7 @@ class Pipeline:
         self, tokens: Ids, order: Order, query: Query, text: str, now: float
     ) -> tuple["asyncio.Future[Reranked] | None", Degraded | None]:
         """Asks for the scores of the first candidates whose place is not certain; or why not, if there is a reason."""
+        query.mark("found", self._clock)
         cap = self.limits.rerank_depth
         rows = order.rows[: cap if query.rerank_depth is None else min(cap, query.rerank_depth)]
         if self.sample is not None:

@@ -28,13 +28,17 @@ from .metrics import Metrics
 from .pipeline import Pipeline
 from .sla import Admission, Margin, Ticket
 from .statuses import Context, abort, query_error
-from .types import Priority, Query
+from .trace import Trace
+from .types import Phase, Priority, Query
 from .v1 import search_pb2
 
 SERVICE = "millirank.v1.SearchService"
 STUCK = 1.0  # seconds past its deadline after which a call whose client does not read is ended
 BEHIND = 0.001  # seconds that a query has waited before it was seen, beyond which it did not find an idle server
 PATIENCE = 10.0  # seconds that a query without a deadline may wait for its first stage
+
+
+_MESSAGES = {Phase.RETRIEVED: "first", Phase.RANKED: "final"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class SearchService:
         clock: monotonic seconds, the pipeline's.
         metrics: of this process.
         lag: seconds for which a request has waited before it is seen.
+        trace: is told when each step of a query was done.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class SearchService:
         clock: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
         lag: Callable[[], float] = lambda: 0.0,
+        trace: Trace | None = None,
     ) -> None:
         self.pipeline: Pipeline | None = None
         self.promise = Promise()
@@ -77,6 +83,7 @@ class SearchService:
         self._draining = False
         self._ended = asyncio.Event()  # set whenever a call ends
         self._clock, self._metrics, self._lag = clock, metrics or Metrics(), lag
+        self._trace = trace
 
     @property
     def promise(self) -> Promise:
@@ -109,7 +116,8 @@ class SearchService:
 
     async def search(self, data: bytes, context: Context) -> None:
         """Serves Search."""
-        arrived = self._clock() - self._lag()
+        seen = self._clock()
+        arrived = seen - self._lag()
         meter = Meter(self._metrics, "Search", arrived, self._clock)
         stuck: asyncio.Timeout | None = None
         try:
@@ -117,6 +125,8 @@ class SearchService:
                 parsed(data, search_pb2.SearchRequest), arrived, self._due(arrived, context.time_remaining())
             )
             query, pipeline, ticket = self._admitted(asked, context.peer())
+            if self._trace is not None:
+                query = replace(query, marks={"seen": seen, "admitted": self._clock()})
             with self._call():
                 async with asyncio.timeout(self._stuck(query)) as stuck:
                     await self._answer(pipeline, query, ticket, context.write, meter)
@@ -219,11 +229,16 @@ class SearchService:
                     if waits:
                         waits = False
                         self._admission.leave(ticket, self._clock(), (spent.encode_queue + spent.encode) / 1e6)
-                    await send(response_from_ranking(ranking, query.id))
+                    answer, message = response_from_ranking(ranking, query.id), _MESSAGES[ranking.phase]
+                    query.mark(f"{message}_made", self._clock)
+                    await send(answer)
+                    query.mark(f"{message}_sent", self._clock)
                     meter.sent(ranking)
             if query.deadline is not None:
                 late = self._clock() - (query.deadline + query.margin - self.promise.reply)
                 self._margin.observe(ticket.ahead, late, spent.engines / 1e6)
+            if self._trace is not None and query.marks is not None:
+                self._trace.query(query.id, query.marks, spent.seconds)
         finally:
             if waits:
                 self._admission.leave(ticket, None)

@@ -24,6 +24,7 @@ from .probe import Probe
 from .rehearsal import rehearsed
 from .rpc import SERVICE, Promise, SearchService, handler
 from .stack import Stack
+from .trace import Trace
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # on the wire the same as v1alpha, which grpcio ships
@@ -49,7 +50,8 @@ class Listener:
         self.port = settings.port  # the real one once it is started
         self._settings, self._metrics, self._lag = settings, metrics, LoopLag()
         self._probe = Probe()
-        self.service = SearchService(metrics=metrics, lag=self._behind)
+        self._trace = Trace(settings.trace) if settings.trace is not None else None
+        self.service = SearchService(metrics=metrics, lag=self._behind, trace=self._trace)
         self._health = health.aio.HealthServicer()
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_concurrent_streams", STREAMS)]
         options += [("grpc.max_connection_age_ms", CONNECTION_AGE), ("grpc.max_connection_age_grace_ms", LAST_STREAMS)]
@@ -65,6 +67,8 @@ class Listener:
         self._probe.attach(self._server)
         await self._tell(serving=False)
         await self._server.start()
+        if self._trace is not None:
+            self._trace.start()
         self._probe.start()
         self._lag.start(asyncio.get_running_loop(), self._metrics, rest=RESTING)
 
@@ -126,6 +130,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Closes every connection."""
+        if self._trace is not None:
+            self._trace.close()
         self._lag.stop()
         await self._probe.stop()
         await self._server.stop(LAST_CALLS)

@@ -1,6 +1,6 @@
 """The nouns of a query's path: frozen, with no dependency but numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
@@ -50,6 +50,12 @@ class Query:
     own: float = 0.0  # seconds of work before its provisional order besides the encoder's, predicted by rpc
     id: str = ""
     priority: Priority = Priority.INTERACTIVE
+    marks: dict[str, float] | None = field(default=None, compare=False)  # its steps' ends; None: they are not traced
+
+    def mark(self, step: str, clock: Callable[[], float]) -> None:
+        """Remembers when a step was done, if somebody wants to know."""
+        if self.marks is not None:
+            self.marks[step] = clock()
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,11 @@ class Timings:
     def engines(self) -> int:
         """The wait for the encoder and the reranker, whatever came of it."""
         return self.encode_queue + self.encode + self.rerank_queue + self.rerank
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """All of them, in seconds."""
+        return {name: micros / 1e6 for name, micros in vars(self).items()}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name
     traffic_sample: Annotated[
         Path | None, typer.Option(help="A folder for a sample of what is served.  [default: none is kept]")
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="A folder for the times of every query's steps.  [default: none are kept]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="sla, or count: batches by requests at fixed depth.  [default: sla]")
     ] = None,
@@ -52,6 +55,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name
         "devices": device or None,
         "metrics_port": metrics_port,
         "traffic_sample": traffic_sample,
+        "trace": trace,
         "scheduler": scheduler,
     }
     overrides = {name: value for name, value in given.items() if value is not None}

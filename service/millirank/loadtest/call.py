@@ -32,10 +32,12 @@ class Status(IntEnum):
 class Call:
     """A Search call; times in monotonic seconds, 0.0 for what did not happen.
 
-    The last message alone is parsed, once, after the call has ended: its rerank_depth and degraded_reason.
+    The last message alone is parsed, once, after the call has ended: its rerank_depth, degraded_reason and query_id.
     """
 
-    __slots__ = ("_message", "_partial", "degraded", "depth", "ended", "final", "first", "intended", "sent", "status")
+    __slots__ = (
+        "_message", "_partial", "degraded", "depth", "ended", "final", "first", "intended", "query", "sent", "status",
+    )  # fmt: skip
 
     def __init__(self, intended: float) -> None:
         self.intended = intended
@@ -43,6 +45,7 @@ class Call:
         self.status: Status | None = None  # None: has not ended
         self.depth = 0  # candidates reranked
         self.degraded = ""  # why, if it is
+        self.query = ""  # the id that the server gave it
         self._message = self._partial = b""
 
     @property
@@ -68,6 +71,7 @@ class Call:
         if status is Status.OK and self._message:
             response = search_pb2.SearchResponse.FromString(self._message)
             self.depth, self.degraded = response.rerank_depth, response.degraded_reason
+            self.query = response.query_id
             if response.phase != search_pb2.PHASE_RANKED:
                 self.final = 0.0
         elif status is not Status.OK:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from millirank.device import device_from_name
 from millirank.metrics import Metrics
 from millirank.stack import CoreSide
+from millirank.trace import Trace
 from millirank_engines.base import DeviceLost
 
 from . import child
@@ -33,6 +34,10 @@ class CoreRole:
         self._side = await asyncio.to_thread(self._load)
         self._side.core.on_lost = lambda error: loop.call_soon_threadsafe(self._lose, error)
         self._host = CoreHost(self._side.core, self._assignment.endpoint)
+        folder = self._assignment.settings.trace
+        self._trace = Trace(folder) if folder is not None else None
+        if self._trace is not None:
+            self._trace.start()
         return self._side.snapshot.version
 
     def heard(self, cores: Cores) -> None:
@@ -52,6 +57,8 @@ class CoreRole:
 
     async def stop(self) -> None:
         """See Role; the frontends have ended."""
+        if self._trace is not None:
+            self._trace.close()
         self._host.stop()
         await self._serving
         await asyncio.to_thread(self._side.close)

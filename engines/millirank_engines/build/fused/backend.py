@@ -30,8 +30,9 @@ from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED, PROGRAM, Program, write_program
 
 from .choices import unseen
+from .joined import buffers, cuts, step
 from .layers import Layers, Step
-from .tuning import Bench, candidates, cheapest, fitting
+from .tuning import Bench, Chosen, candidates, fastest, first, fitting
 from .variants import INSTALL, Compiled, Variant, all_compiled, available
 from .weights import weights_of
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
 ELSEWHERE = "its compiler has wheels for Linux only: build it on Linux, which needs no GPU for it"
+RECIPE = ("backend", "choices", "joined", "kernels", "layers", "network", "tiles", "tuning", "variants", "weights")
 Weights = Mapping[str, NDArray[np.generic]]  # as weights_of makes them
 OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
 
@@ -52,7 +54,7 @@ class Fused:
     libraries: tuple[str, ...] = ("triton",)
     recipe: tuple[str, ...] = (
         "../program.py",  # what kernels find where
-        *(f"fused/{name}.py" for name in ("backend", "choices", "kernels", "layers", "tuning", "variants", "weights")),
+        *(f"fused/{name}.py" for name in RECIPE),
     )
     form = Form()
     versions: Mapping[str, str] = {}
@@ -141,14 +143,14 @@ class Fused:
         say: Progress,
     ) -> None:
         """Writes a program for a GPU that is elsewhere, with the likeliest sizes."""
-        steps = {bucket: list(layers.steps(bucket, unseen(layers, bucket))) for bucket in buckets}
-        every = [step for row in steps.values() for step in row]
+        chosen = {bucket: Chosen(list(layers.steps(bucket, unseen(layers, bucket)))) for bucket in buckets}
+        every = [step for one in chosen.values() for step in one.steps]
         made = self._compiled(every, say)
         if missing := {step.variant for step in every} - made.keys():
             raise EngineError(
                 f"{len(missing)} kernels need more shared memory than {sm(self.capability)} has: build there"
             )
-        self._write(path, source, layers, steps, made, weights)
+        self._write(path, source, layers, chosen, made, weights)
 
     def _timed(
         self,
@@ -162,21 +164,22 @@ class Fused:
         """Writes a program for the GPU here, with the sizes that are fastest on it."""
         cuda = open_cuda()  # if it cannot be had, that is known before all is compiled
         asked = {bucket: candidates(layers, bucket) for bucket in buckets}
+        joint = {bucket: {cut: step(layers, bucket, cut) for cut in cuts(layers, bucket)} for bucket in buckets}
         every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
-        made = self._compiled(every, say)
+        made = self._compiled([*every, *(s for sized in joint.values() for s in sized.values())], say)
         left = {bucket: fitting(one, made) for bucket, one in asked.items()}
-        first = {bucket: {role: next(iter(sized)) for role, sized in one[0].items()} for bucket, one in left.items()}
-        steps = {bucket: list(layers.steps(bucket, choice)) for bucket, choice in first.items()}
+        joint = {bucket: {cut: s for cut, s in sized.items() if s.variant in made} for bucket, sized in joint.items()}
+        chosen = {bucket: first(layers, bucket, left[bucket], joint[bucket]) for bucket in buckets}
         with TemporaryDirectory(dir=path.parent) as temporary:
             trial = Path(temporary) / PROGRAM
-            self._write(trial, source, layers, steps, made, weights)
+            self._write(trial, source, layers, chosen, made, weights)
             feeds = parity_feeds(source.spec, words(source.folder / "tokenizer.json", source.spec), buckets)
             with closing(Bench(trial, feeds, cuda)) as bench:
-                for done, (bucket, one) in enumerate(left.items(), 1):
-                    steps[bucket] = list(layers.steps(bucket, cheapest(layers, bucket, one, bench)))
-                    say(f"timing kernels: {done} of {len(left)} profiles")
-        used = {step.variant: made[step.variant] for row in steps.values() for step in row}
-        self._write(path, source, layers, steps, used, weights)
+                for done, bucket in enumerate(buckets, 1):
+                    chosen[bucket] = fastest(layers, bucket, left[bucket], joint[bucket], bench)
+                    say(f"timing kernels: {done} of {len(buckets)} profiles")
+        used = {step.variant: made[step.variant] for one in chosen.values() for step in one.steps}
+        self._write(path, source, layers, chosen, used, weights)
 
     def _compiled(self, steps: list[Step], say: Progress) -> dict[Variant, Compiled]:
         return all_compiled(
@@ -190,17 +193,18 @@ class Fused:
         path: Path,
         source: "Export",
         layers: Layers,
-        steps: Mapping[Profile, list[Step]],
+        chosen: Mapping[Profile, Chosen],
         made: Mapping[Variant, Compiled],
         weights: Weights,
     ) -> None:
         """Writes the program of these steps."""
         network, task = layers.network, source.spec.task
-        launches = {bucket: tuple(step.launch() for step in row) for bucket, row in steps.items()}
+        launches = {bucket: tuple(step.launch() for step in one.steps) for bucket, one in chosen.items()}
         program = Program(
             kernels={variant.name: one.kernel for variant, one in made.items()},
-            buffers=layers.buffers(launches),
+            buffers=layers.buffers(launches) | buffers(layers, max(bucket.batch for bucket in chosen)),
             launches=launches,
+            counters={bucket: one.counters for bucket, one in chosen.items() if one.counters},
             output=output_name(task),
             width=network.hidden if task == "embed" else 0,
             types=network.type_ids,

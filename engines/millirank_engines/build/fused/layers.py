@@ -29,6 +29,7 @@ class Size:
     depth: int = 0  # of the inner dimension at once
     warps: int = 4
     stages: int = 3
+    chains: int = 1  # of additions, side by side
 
 
 Choice = Mapping[str, Size]  # by role
@@ -104,19 +105,16 @@ class Layers:
         yield self._embed(profile, choice)
         for i in range(last + 1):
             first = FIRST if i == last and self.network.head != "mean" else ""
-            before = f"{i - 1}.outer" if i else "embeddings"
             yield self._linear(profile, choice, f"{i}.qkv", X, QKV, of=self._tiles(choice, "outer"))
             yield self._attention(profile, choice, first)
             yield self._linear(
                 profile, choice, f"{i}.attended{first}", CONTEXT, Y,
-                residual=X, norm=before, left=self._tiles(choice, "outer"),
+                residual=X, norm=2 * i, left=self._tiles(choice, "outer"),
             )  # fmt: skip
             attended = self._tiles(choice, f"attended{first}")
             yield self._linear(profile, choice, f"{i}.inner{first}", Y, WIDE, of=attended)
-            yield self._linear(
-                profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=f"{i}.attended", left=attended
-            )
-        yield from self._output(profile, choice, f"{last}.outer")
+            yield self._linear(profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=2 * i + 1, left=attended)
+        yield from self._output(profile, choice)
 
     def _tiles(self, choice: Choice, role: str) -> int:
         """In how many blocks a product leaves the moments of its rows; in one layer there is no role but the last."""
@@ -130,7 +128,7 @@ class Layers:
             size,
             LENGTH=profile.length,
             WIDTH=network.hidden,
-            PADDED=_padded(network.hidden),
+            PADDED=padded(network.hidden),
             ROWS=size.rows,
             TILES=self._tiles(choice, "outer"),
             TYPED=network.type_ids,
@@ -140,7 +138,7 @@ class Layers:
 
     def _linear(
         self, profile: Profile, choice: Choice, name: str, x: str, out: str, *,
-        of: int = 0, residual: str = "", norm: str = "", left: int = 0,
+        of: int = 0, residual: str = "", norm: int = 0, left: int = 0,
     ) -> Step:  # fmt: skip
         """A product of rows whose moments lie in of tiles, or of such that are normal, added to a residual's."""
         layer, role = name.split(".")
@@ -156,6 +154,7 @@ class Layers:
             ROWS=size.rows,
             COLUMNS=size.columns,
             DEPTH=size.depth,
+            CHAINS=size.chains,
             ACTIVATION={"inner": ACTIVATIONS[self.network.activation], "pooler": TANH}.get(kind, 0),
             X_TILES=of,
             RESIDUAL_TILES=left,
@@ -171,7 +170,7 @@ class Layers:
             f"{own}.sums" if of else STARTS,
             residual or x,
             residual + MOMENTS if left else STARTS,
-            *(f"{norm}.{part}" if left else STARTS for part in ("gain", "shift")),
+            *(f"{norm}.norm.{part}" if left else STARTS for part in ("gain", "shift")),
             STARTS,
             SEQUENCES if first else ROWS,
             out,
@@ -194,23 +193,23 @@ class Layers:
         grid = (profile.batch, network.heads, 1 if first else _blocks(profile.length, size.rows))
         return Step(f"attention{first}", variant, grid, (QKV, STARTS, CONTEXT))
 
-    def _output(self, profile: Profile, choice: Choice, before: str) -> Iterator[Step]:
+    def _output(self, profile: Profile, choice: Choice) -> Iterator[Step]:
         network, size, width = self.network, choice["output"], self.network.hidden
         if network.head == "bert":
             yield self._linear(profile, choice, f".pooler{FIRST}", X, Y, of=self._tiles(choice, "outer" + FIRST))
-            variant = _variant("score", size, WIDTH=width, PADDED=_padded(width))
+            variant = _variant("score", size, WIDTH=width, PADDED=padded(width))
             yield Step("output", variant, (profile.batch, 1, 1), (Y, "classifier.weight", "classifier.bias", OUTPUT))
             return
         variant = _variant(
             "pool",
             size,
             WIDTH=width,
-            PADDED=_padded(width),
+            PADDED=padded(width),
             ROWS=size.rows,
             MEAN=network.head == "mean",
             EPSILON=network.epsilon,
         )
-        norm = (f"{before}.gain", f"{before}.shift")
+        norm = (f"{2 * network.layers}.norm.gain", f"{2 * network.layers}.norm.shift")
         yield Step("output", variant, (profile.batch, 1, 1), (X, *norm, STARTS, OUTPUT))
 
 
@@ -218,7 +217,8 @@ def _variant(kernel: str, size: Size, **constants: float) -> Variant:
     return Variant(kernel, tuple(constants.items()), size.warps, size.stages)
 
 
-def _padded(width: int) -> int:
+def padded(width: int) -> int:
+    """The next power of two."""
     return 1 << (width - 1).bit_length()
 
 

@@ -1,19 +1,21 @@
 """Choosing the sizes of kernels for every bucket, by their times on the GPU at hand."""
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from millirank_engines.base import EngineError, Profile, Tensors
 from millirank_engines.cuda import Cuda
-from millirank_engines.fused import FusedEngine
+from millirank_engines.fused import FusedBucket, FusedEngine
 
 from .choices import roles, sizes, tiles
+from .joined import Cut, counters
 from .layers import Choice, Layers, Size, Step
 from .variants import Variant
 
-REPEATS, ROUNDS = 20, 4  # launches of a kernel in a graph, and replays of it, of which the fastest counts
+REPEATS, ROUNDS = 20, 4  # how often a graph has what is timed, and is replayed; the fastest counts
 
 Candidates = Sequence[Mapping[str, Mapping[Size, Step]]]  # each a way to cut rows, by role
 
@@ -23,6 +25,13 @@ class Timer(Protocol):
 
     def __call__(self, profile: Profile, step: Step) -> float:
         """Runs it, several times."""
+
+
+class Clock(Timer, Protocol):
+    """Also tells how long all that a bucket runs takes, with what an inference copies to the device first."""
+
+    def inference(self, profile: Profile, steps: Sequence[Step]) -> float:
+        """Runs them in order, several times."""
 
 
 def candidates(layers: Layers, profile: Profile) -> list[dict[str, dict[Size, Step]]]:
@@ -70,6 +79,33 @@ def cheapest(layers: Layers, profile: Profile, asked: Candidates, timer: Timer) 
     return best
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a bucket runs, and how many numbers of progress it needs."""
+
+    steps: Sequence[Step]
+    counters: int = 0
+
+
+Joint = Mapping[Cut, Step]  # ways to run a bucket as one kernel
+
+
+def first(layers: Layers, profile: Profile, asked: Candidates, joint: Joint) -> Chosen:
+    """What a bucket runs before anything is timed, with as many numbers of progress as any way to run it needs."""
+    choice = {role: next(iter(sized)) for role, sized in asked[0].items()}
+    return Chosen(list(layers.steps(profile, choice)), max((counters(profile, cut) for cut in joint), default=0))
+
+
+def fastest(layers: Layers, profile: Profile, asked: Candidates, joint: Joint, clock: Clock) -> Chosen:
+    """The cheapest kernels or the one that is all of them: what an inference takes the least with."""
+    best = Chosen(list(layers.steps(profile, cheapest(layers, profile, asked, clock))))
+    least = clock.inference(profile, best.steps)
+    for cut, step in joint.items():
+        if (seconds := clock.inference(profile, [step])) < least:
+            best, least = Chosen([step], counters(profile, cut)), seconds
+    return best
+
+
 class Bench(FusedEngine):
     """An engine that also runs single steps of its buckets: kernels of its program that no bucket runs, too."""
 
@@ -83,15 +119,35 @@ class Bench(FusedEngine):
 
     def __call__(self, profile: Profile, step: Step) -> float:
         """See Timer."""
-        cuda, stream = self._cuda, self._stream
-        bucket = self._buckets[profile.batch, profile.length]
-        if self._filled != profile:  # what kernels read is that of an inference
+        bucket = self._in_use(profile)
+        one = self._step(step.launch(), bucket.places)
+        return self._seconds(lambda: self._run(one))
+
+    def inference(self, profile: Profile, steps: Sequence[Step]) -> float:
+        """See Clock."""
+        bucket = self._in_use(profile)
+        placed = [self._step(step.launch(), bucket.places) for step in steps]
+
+        def enqueue() -> None:
+            self._copy(bucket)
+            for one in placed:
+                self._run(one)
+
+        return self._seconds(enqueue)
+
+    def _in_use(self, profile: Profile) -> FusedBucket:
+        """A bucket whose kernels find what is there in an inference."""
+        if self._filled != profile:
             self.infer(self._feeds[profile])
             self._filled = profile
-        one = self._step(step.launch(), bucket.places)
+        return self._buckets[profile.batch, profile.length]
+
+    def _seconds(self, enqueue: Callable[[], None]) -> float:
+        """What one of many takes in a graph."""
+        cuda, stream = self._cuda, self._stream
         cuda.begin_capture(stream)
         for _ in range(REPEATS):
-            self._run(one)
+            enqueue()
         graph = cuda.end_capture(stream)
         executable = cuda.instantiate(graph)
         times = []

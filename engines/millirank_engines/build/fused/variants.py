@@ -14,7 +14,7 @@ from millirank_engines.program import FUSED, Kernel
 
 INSTALL = "pip install 'millirank[fused]'"
 INT, HALF, WIDE = "*i32", "*fp16", "*fp32"
-# The arguments of each kernel in kernels.py that are addresses, with what lies there; all others are constants.
+# The arguments of each kernel that are addresses, with what lies there; all others are constants.
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "embed": {
         "ids": INT,
@@ -44,7 +44,36 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "attention": {"qkv": HALF, "starts": INT, "out": HALF},
     "pool": {"x": HALF, "gain": WIDE, "shift": WIDE, "starts": INT, "out": WIDE},
     "score": {"x": HALF, "last": WIDE, "last_bias": WIDE, "out": WIDE},
+    "network": {
+        **dict.fromkeys(("ids", "types", "starts", "rows_at", "progress"), INT),
+        **dict.fromkeys(("words", "positions", "kinds"), HALF),
+        **dict.fromkeys(("gains", "shifts"), WIDE),
+        "qkv_weight": HALF,
+        "qkv_bias": WIDE,
+        "qkv_sums": WIDE,
+        "attended_weight": HALF,
+        "attended_bias": WIDE,
+        "inner_weight": HALF,
+        "inner_bias": WIDE,
+        "inner_sums": WIDE,
+        "outer_weight": HALF,
+        "outer_bias": WIDE,
+        "pooler_weight": HALF,
+        **dict.fromkeys(("pooler_bias", "pooler_sums", "last", "last_bias"), WIDE),
+        "x": HALF,
+        "x_moments": WIDE,
+        "y": HALF,
+        "y_moments": WIDE,
+        **dict.fromkeys(("qkv", "context", "wide"), HALF),
+        "first_x": HALF,
+        "first_x_moments": WIDE,
+        "first_y": HALF,
+        "first_y_moments": WIDE,
+        **dict.fromkeys(("first_context", "first_wide", "pooled"), HALF),
+        "out": WIDE,
+    },
 }
+NETWORK = "network"  # the kernel that is all of them in one
 UNALIGNED = {"rows_at"}  # addresses within an array; all others are multiples of 16
 SCRATCH = 2  # addresses that Triton adds to every kernel's arguments, for what ours do not use
 
@@ -57,12 +86,15 @@ class Variant:
     constants: tuple[tuple[str, int | float | bool], ...]
     warps: int
     stages: int
+    registers: int = 0  # of a thread, at most; 0: as many as it takes
 
     @property
     def name(self) -> str:
         """Unique among all variants."""
         values = "-".join(f"{value:g}" for _, value in self.constants)
-        return f"{self.kernel}-{values}-w{self.warps}-s{self.stages}"
+        return f"{self.kernel}-{values}-w{self.warps}-s{self.stages}" + (
+            f"-r{self.registers}" if self.registers else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -93,9 +125,9 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
         from triton.compiler import ASTSource
     except ImportError as error:
         raise BackendUnavailable(FUSED, INSTALL) from error
-    from . import kernels
+    from . import kernels, network
 
-    function = getattr(kernels, variant.kernel)
+    function = getattr(network if variant.kernel == NETWORK else kernels, variant.kernel)
     addresses, constants = ARGUMENTS[variant.kernel], dict(variant.constants)
     names = function.arg_names
     if set(names) != set(addresses) | set(constants):
@@ -113,7 +145,9 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
         },
     )
     major, minor = capability
-    options = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": True}
+    options: dict[str, Any] = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": True}
+    if variant.registers:
+        options["maxnreg"] = variant.registers
     made: Any = compile_kernel(source, target=GPUTarget("cuda", 10 * major + minor, 32), options=options)
     if made.metadata.shared > SHARED.get(capability, 99 << 10):
         return None

@@ -1,12 +1,11 @@
 """A network's weights as the kernels take them."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from millirank_engines.build.dense import KINDS, Weights
 from millirank_engines.build.graph import CLASSIFIERS, TABLES, Network
+from millirank_engines.program import ALL
 
 LARGEST = 65504.0  # of float16
 LOG2_E = 1.4426950408889634
@@ -15,7 +14,9 @@ LOG2_E = 1.4426950408889634
 def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.generic]]:
     """The weights as the kernels take them: products (inner, outer) and tables in float16, all else in float32.
 
-    Queries are scaled by the root of a head's width, and for exponentials of base 2.
+    What every layer has is one array, (layers, …), its name after ALL; norms are (2 layers + 1, hidden), that of the
+    embeddings first, then two of each layer. Queries are scaled by the root of a head's width, and for exponentials of
+    base 2.
 
     Raises:
         OverflowError: if a weight is too large for float16; the message names it.
@@ -24,23 +25,29 @@ def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.gener
     words, positions, kinds = (weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
     positions = positions[first:end] if network.type_ids else positions[first:end] + kinds[0]
     found: dict[str, NDArray[np.float32]] = {"words": words, "positions": positions, "kinds": kinds}
-    norm = _norm(weights, "embeddings.LayerNorm", "embeddings")
+    norms = [_norm(weights, "embeddings.LayerNorm")]
+    layers: list[dict[str, NDArray[np.float32]]] = []
     scale = LOG2_E / (network.hidden // network.heads) ** 0.5
     for i in range(network.layers):
-        at, before = f"encoder.layer.{i}", norm
+        at = f"encoder.layer.{i}"
         parts = [(f"{at}.attention.self.{part}", f) for part, f in (("query", scale), ("key", 1.0), ("value", 1.0))]
         joined = [np.concatenate([weights[f"{name}.{kind}"] * np.float32(f) for name, f in parts]) for kind in KINDS]
-        found |= before | _after(before, f"{i}.qkv", *joined)
-        norm = _norm(weights, f"{at}.attention.output.LayerNorm", f"{i}.attended")
-        found |= norm | _product(weights, f"{at}.attention.output.dense", f"{i}.attended")
-        found |= _after(norm, f"{i}.inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
-        norm = _norm(weights, f"{at}.output.LayerNorm", f"{i}.outer")
-        found |= norm | _product(weights, f"{at}.output.dense", f"{i}.outer")
+        layer = _after(norms[-1], "qkv", *joined) | _product(weights, f"{at}.attention.output.dense", "attended")
+        norms.append(_norm(weights, f"{at}.attention.output.LayerNorm"))
+        layer |= _after(norms[-1], "inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
+        layers.append(layer | _product(weights, f"{at}.output.dense", "outer"))
+        norms.append(_norm(weights, f"{at}.output.LayerNorm"))
     if network.head == "bert":
         inner, outer = CLASSIFIERS["bert"]
-        found |= _after(norm, "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
+        found |= _after(norms[-1], "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
         found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in KINDS}
-    return {name: _half(name, value) if value.ndim > 1 else value.astype(np.float32) for name, value in found.items()}
+    done: dict[str, NDArray[np.generic]] = {
+        name: _kept(name, value, half=value.ndim > 1) for name, value in found.items()
+    }
+    for name, value in layers[0].items():
+        done[ALL + name] = _kept(name, np.stack([layer[name] for layer in layers]), half=value.ndim > 1)
+    gains, shifts = zip(*norms, strict=True)
+    return done | {f"{ALL}norm.gain": np.stack(gains), f"{ALL}norm.shift": np.stack(shifts)}
 
 
 def _product(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
@@ -49,20 +56,24 @@ def _product(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.f
 
 
 def _after(
-    norm: Mapping[str, NDArray[np.float32]], name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
+    norm: tuple[NDArray[np.float32], ...], name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     """A linear layer (outer, inner) of rows that are not normalised yet: it holds gain and shift of what it skips."""
-    gain, shift = norm.values()
+    gain, shift = norm
     held = weight.T * gain[:, None]
     sums = held.astype(np.float16).astype(np.float32).sum(0)  # of the weights as they are used
     return {f"{name}.weight": held, f"{name}.sums": sums, f"{name}.bias": bias + weight @ shift}
 
 
-def _norm(weights: Weights, source: str, name: str) -> dict[str, NDArray[np.float32]]:
-    return {f"{name}.gain": weights[f"{source}.weight"], f"{name}.shift": weights[f"{source}.bias"]}
+def _norm(weights: Weights, source: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Gain and shift."""
+    gain, shift = (weights[f"{source}.{kind}"].astype(np.float32) for kind in KINDS)
+    return gain, shift
 
 
-def _half(name: str, value: NDArray[np.float32]) -> NDArray[np.float16]:
+def _kept(name: str, value: NDArray[np.float32], *, half: bool) -> NDArray[np.generic]:
+    if not half:
+        return value.astype(np.float32)
     if (largest := float(np.abs(value).max())) > LARGEST:
         raise OverflowError(
             f"{name} has a weight of {largest:.3g}, float16 ends at {LARGEST:.0f}: use --backend openvino"

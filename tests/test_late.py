@@ -1,0 +1,156 @@
+"""Why answers are late: the server's trace, the stages that a client makes of it, and the canary."""
+
+import asyncio
+import gc
+import importlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+from shop import open_shop
+
+from millirank.config import Settings
+from millirank.errors import ConfigError
+from millirank.loadtest.call import Call, Status
+from millirank.loadtest.canary import STALL, Canary, Trip, rows
+from millirank.loadtest.channel import Channel, Target
+from millirank.loadtest.stages import STEPS, Pause, Timeline, breakdown, late_ones, read_traces, timelines
+from millirank.rpc import SearchService, handler
+from millirank.trace import Trace
+from millirank.types import Query
+from millirank.v1 import search_pb2
+
+REQUEST = search_pb2.SearchRequest(query="red running shoe").SerializeToString()
+
+
+async def test_a_query_is_traced_step_by_step_and_laid_beside_the_client(tmp_path: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    trace = Trace(tmp_path / "traces")
+    trace.start()
+    with open_shop(tmp_path) as shop:
+        service = SearchService(trace=trace)
+        service.pipeline = shop.pipeline
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((handler(service),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        channel = Channel(Target(f"127.0.0.1:{port}"))
+        await channel.ready()
+        call = Call(time.monotonic())
+        call.sent = time.monotonic()
+        channel.open(call, REQUEST)
+        while call.status is None:
+            await asyncio.sleep(0.01)
+        await service.idle()
+        gc.collect()
+        trace.close()
+        channel.close()
+        await server.stop(None)
+    assert call.status is Status.OK
+    traces = read_traces(tmp_path / "traces")
+    assert list(traces.queries) == [call.query]
+    assert [pause.what.partition(" in ")[0] for pause in traces.pauses][-1] == "collection of generation 2"
+    (line,) = timelines([call], traces)
+    assert set(line.stages) == set(STEPS.values()) - {""}
+    assert min(line.stages.values()) >= 0
+    assert sum(line.stages.values()) == pytest.approx(line.latency) == pytest.approx(call.final - call.intended)
+    assert line.within["of it rerank"] > 0
+
+
+def test_a_closed_trace_watches_no_more(tmp_path: Path) -> None:
+    async def lives() -> Trace:
+        trace = Trace(tmp_path)
+        trace.start()
+        trace.query("a", {"seen": 1.0}, {})
+        trace.close()
+        return trace
+
+    before = list(gc.callbacks)
+    trace = asyncio.run(lives())
+    assert gc.callbacks == before
+    (event,) = map(json.loads, trace.path.read_text().splitlines())
+    assert event == {"query": "a", "at": {"seen": 1.0}, "took": {}}
+
+
+async def test_a_trace_is_written_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millirank.trace.EVERY", 0.01)
+    trace = Trace(tmp_path)
+    trace.start()
+    trace.query("a", {}, {})
+    while not trace.path.read_bytes():
+        await asyncio.sleep(0.005)
+    with trace.path.open("ab") as file:
+        file.write(b'{"query": "b", "at"')  # not whole yet
+    assert list(read_traces(tmp_path).queries) == ["a"]
+    trace.close()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="name another folder"):
+        Trace(tmp_path / "file")
+    assert Settings.from_mapping({"index": "shop", "trace": "t"}).trace == Path("t")
+
+
+def test_a_query_that_is_not_traced_remembers_nothing() -> None:
+    query = Query("shoe")
+    query.mark("words", lambda: 1.0)
+    assert query.marks is None
+    assert Query("shoe", marks={}) == query
+
+
+def line(begin: float, **stages: float) -> Timeline:
+    named = {name.replace("_", " "): seconds for name, seconds in stages.items()}
+    return Timeline(begin, begin + sum(stages.values()), named, {})
+
+
+def test_the_stage_that_exceeds_its_median_most_has_made_an_answer_late() -> None:
+    usual = [line(second, lexical=0.001, wait_for_the_reranker=0.004) for second in range(8)]
+    slow = [line(8, lexical=0.007, wait_for_the_reranker=0.0045), line(9, lexical=0.001, wait_for_the_reranker=0.02)]
+    pauses = [Pause(8.001, 0.005, "stop in 7"), Pause(9.5, 0.1, "stop in 8"), Pause(3.0, 0.1, "stop in 7")]
+    found = {(row.case, row.metric): row.value for row in breakdown("x", usual + slow, 0.010, pauses)}
+    assert (found["x/whole", "late"], found["x/whole", "answers"]) == (2, 10)
+    assert (found["x/lexical", "late"], found["x/wait for the reranker", "late"]) == (1, 1)
+    assert found["x/lexical", "mean of late"] == pytest.approx(4)
+    assert found["x/whole", "p50"] == pytest.approx(5)
+    assert found["x/stop", "late"] == 1
+    assert not breakdown("x", [], 0.01)
+
+
+def test_without_late_answers_the_slowest_are_looked_at() -> None:
+    lines = [line(second, lexical=second / 1e6) for second in range(200)]
+    assert late_ones(lines, 1.0) == lines[:-3:-1]
+    assert late_ones(lines, 1.905e-4) == lines[191:]
+
+
+def test_a_step_that_was_skipped_has_no_time(tmp_path: Path) -> None:
+    call = Call(1.0)
+    call.sent, call.final, call.status, call.query = 1.1, 1.5, Status.OK, "a"
+    event = {"query": "a", "at": {"seen": 1.2, "final_made": 1.4}, "took": {}}
+    (tmp_path / "1.jsonl").write_text(json.dumps(event))
+    traces = read_traces(tmp_path)
+    other = Call(1.0)
+    (found,) = timelines([call, other], traces)
+    assert list(found.stages) == [STEPS[step] for step in ("sent", "seen", "final_made", "final")]
+    assert found.stages["to the client"] == pytest.approx(0.1)
+
+
+def test_a_canary_tells_what_the_machine_adds() -> None:
+    with Canary(rate=200) as canary:
+        time.sleep(0.2)
+    assert len(canary.trips) > 5
+    assert all(trip.seconds > 0 and trip.late >= 0 for trip in canary.trips)
+    canary.trips = [Trip(1.0, STALL / 2, 0.0), Trip(2.0, 2 * STALL, 0.0)]
+    assert [pause.begin for pause in canary.pauses] == [2.0]
+    found = {(row.case, row.metric): row.value for row in rows("x", canary.trips)}
+    assert found["x/round trip", "max"] == pytest.approx(2e3 * STALL)
+
+
+def test_a_trace_joins_the_kernels_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    late = importlib.import_module("late")
+    counted = late.counters([1, 10**9])
+    assert {"stolen", "ran", "waited for a core"} <= set(counted)
+    changed = list(late.machine_rows("x", {"ran": 1.0}, {"ran": 3.0}))
+    assert [(row.case, row.metric, row.value) for row in changed] == [("x/machine", "ran", 2.0)]

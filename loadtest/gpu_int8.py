@@ -2,31 +2,29 @@
 
 import argparse
 import contextlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from enginerows import filled, peer_engine
-from interleave import Entrant, interleaved
 from int8_plans import Plan, Plans, Subject, parsed
+from interleave import Entrant, interleaved
+from peers.bert_base import write_bert_base
 from report import Row
 from subjects import exact
 
 from millirank_engines import Engine, EngineError, Profile, Tensors, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.parity import Case, arithmetic, parity, parity_feeds, reference_cases, words
+from millirank_engines.build.parity import arithmetic, parity, parity_feeds, reference_cases, words
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import CalibrationData, pairs_data, random_sequences
 from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
-from millirank_engines.manifest import Manifest
-from peers.bert_base import write_bert_base
 
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
-ALONE = 0.05  # seconds of a call, from which fewer are timed
+FIRST = 0.65  # of the time for building, that INT8 gets where FP16 must be built, too
 Engines = list[tuple[str, Engine]]  # by what they are called; several may be called alike, at different shapes
 
 
@@ -38,7 +36,6 @@ class Bench:
         self.source = subject.source or str(write_bert_base(self.work / "source"))
         self.real = bool(subject.source)
         self.notes: list[str] = []
-        self.manifests: list[Manifest] = []  # of what auto sealed
 
     @cached_property
     def float(self) -> Export:
@@ -49,13 +46,19 @@ class Bench:
         """Everything about the model; INT8 is built first, because that is what is in doubt."""
         subject, parts = self.subject, self.given.parts
         scales = self.scales()
-        plans = Plans(subject, self.source, scales, self.work, self.given, self.notes)
-        int8 = plans.of(INT8, subject.buckets)
-        made = {INT8: int8}
+        plans = Plans(subject, self.float, self.source, scales, self.work, self.given, self.notes)
+        half = plans.sealed("fp16", subject.buckets)
+        int8 = plans.of(INT8, subject.buckets, 1.0 if half else FIRST)
         groups = [plan.buckets for plan in int8] or [subject.buckets]
-        made["fp16"] = [plan for group in groups for plan in plans.of("fp16", group)]
+        halves = [replace(half, buckets=group) for group in groups] if half else []
+        made = {INT8: int8, "fp16": halves or [plan for group in groups for plan in plans.of("fp16", group)]}
         for precision in ("fp32", "fp8"):
             made[precision] = plans.of(precision, getattr(subject, precision)) if precision in parts else []
+        for plan in [plan for some in made.values() for plan in some if plan.seconds]:
+            case = f"{subject.name}/build, {'+'.join(plan.buckets)}/{plan.precision}"
+            yield Row(case, "build", plan.seconds, "s")
+            yield Row(case, "builder level", plan.level, "")
+            yield Row(case, "simpler graph", float(plan.plain), "")
         with contextlib.ExitStack() as opened:
             engines: Engines = []
 
@@ -66,17 +69,16 @@ class Bench:
             for name, some in made.items():
                 for plan in some:
                     add(name, plan.engine())
-            if AUTO in parts:
-                yield from self.autos(plans, made, scales, add)
             for peer in self.given.peers:
                 add(peer, peer_engine(peer, self.source, subject.task, parsed(subject.buckets)))
             yield from self.times(engines)
+            if AUTO in parts and int8:
+                before = len(engines)
+                yield from self.autos(plans, made, scales, add)
+                if len(engines) > before:  # beside FP16 alone: all the others have been timed
+                    yield from self.times([one for one in engines if one[0] in {AUTO, "fp16"}], {AUTO})
             if self.real:
                 yield from self.parity_rows(engines)
-        for plan in [plan for some in made.values() for plan in some]:
-            case = f"{subject.name}/build, {'+'.join(plan.buckets)}/{plan.precision}"
-            yield Row(case, "build", plan.seconds, "s")
-            yield Row(case, "builder level", plan.level, "")
 
     def scales(self) -> Scales:
         """Those that were brought along, or by max over random tokens."""
@@ -96,7 +98,7 @@ class Bench:
         return calibrator.scales(Recipe(alpha=0, shift=False))
 
     def autos(
-        self, plans: Plans, made: Mapping[str, Sequence[Plan]], scales: Scales, add: "Callable[[str, Engine], None]"
+        self, plans: Plans, made: Mapping[str, Sequence[Plan]], scales: Scales, add: Callable[[str, Engine], None]
     ) -> Iterator[Row]:
         """The artifact that chooses, of the plans that are there: one for each group of shapes that has both."""
         name = self.subject.name
@@ -126,7 +128,6 @@ class Bench:
             if reason := manifest.quantization.get("left_out"):
                 self.notes.append(f"{name}: auto leaves INT8 out at {', '.join(plan.buckets)}: {reason}.")
             add(AUTO, open_engine(out).engine)
-            self.manifests.append(manifest)
             for choice in manifest.choices:
                 case = f"{name}/choice/{choice.profile}"
                 yield from (Row(case, how, value, "ms") for how, value in choice.times.items())
@@ -139,8 +140,13 @@ class Bench:
         feeds = parity_feeds(spec, words(self.float.folder / "tokenizer.json", spec), shapes)
         return feeds if self.real else {shape: filled(one, spec) for shape, one in feeds.items()}
 
-    def times(self, engines: Engines) -> Iterator[Row]:
-        """Medians of all engines at all shapes, and how many times as fast as the others each of ours is."""
+    def times(self, engines: Engines, told: Collection[str] = ()) -> Iterator[Row]:
+        """Medians of all engines at all shapes, and how many times as fast as the others each of ours is.
+
+        Args:
+            engines: timed in turns.
+            told: those whose rows are wanted; nothing means all.
+        """
         feeds = self.feeds(parsed(self.subject.buckets))
         entrants = [
             Entrant(name, engine, {shape: feeds[shape] for shape in engine.profiles}, self.given.rounds)
@@ -149,7 +155,9 @@ class Bench:
         timings = interleaved(entrants, self.float.spec, seconds=self.given.seconds_a_shape, least=self.given.least)
         taken = {(timing.profile, name): timing for name, timing in timings}
         for (profile, name), timing in sorted(taken.items(), key=lambda pair: pair[0][0]):
-            case = f"{self.subject.name}/{self.subject.task}/{profile}/tensorrt/{name}"
+            if told and name not in told:
+                continue
+            case = f"{self.subject.name}/{self.subject.task}/{profile}/{name}"
             for metric, q in (("p50", 0.5), ("p95", 0.95)):
                 yield Row(case, metric, 1e3 * timing.quantile(q), "ms")
             yield Row(case, "calls", len(timing.seconds), "calls")
@@ -161,7 +169,6 @@ class Bench:
         """How near the outputs are to FP32's, of real weights."""
         shapes = parsed(self.subject.buckets)
         cases, _ = reference_cases(self.float.folder / "model.onnx", self.feeds(shapes), self.subject.task)
-        by: dict[str, list[Case]] = {}
         for name, engine in engines:
             if name in self.given.peers:
                 continue

@@ -1,11 +1,15 @@
 """INT8 on the GPU at hand beside FP16, FP32, FP8 and PyTorch: builds, times, writes docs/benchmarks/h100-int8.
 
-python loadtest/h100_int8.py --work DIR --scales DIR [--only bert-base-reranker,minilm-reranker] [--parts auto,fp32,fp8]
-    [--peers torch-eager-fp32] [--rounds 2000] [--level 3] [--seconds 400] [--name h100-int8] [--out DIR]
+python loadtest/h100_int8.py --work DIR --scales DIR [--engines DIR] [--only bert-base-reranker,minilm-reranker]
+    [--parts auto,fp32,fp8] [--peers torch-eager-fp32] [--rounds 2000] [--level 3] [--limit 100] [--seconds 400]
+    [--name h100-int8] [--out DIR]
 
-Each model has a process of its own, in which all engines are timed together. DIR of --scales holds MODEL.safetensors,
-as `millirank engine scales` writes them; a model without is calibrated by max over random tokens. Plans and rows are
-kept in DIR of --work, so that what one call leaves out, another adds. After --seconds nothing more is built.
+Each model has a process of its own, in which all engines are timed together, and each plan one in which it is built,
+for --limit seconds at most; what TensorRT said last lies beside the page. What fails is built in simpler ways: a plan
+for each shape, the builder's level 2, a simpler graph. DIR of --scales holds MODEL.safetensors, as `millirank engine
+scales` writes them; a model without is calibrated by max over random tokens. DIR of --engines is the work folder of
+h100_engines, whose FP16 is not built again. Plans and rows are kept in DIR of --work, so that what one call leaves
+out, another adds.
 """
 
 import argparse
@@ -16,29 +20,35 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gpu_int8 import TORCH, Bench, Subject
+from gpu_int8 import TORCH, Bench
+from int8_plans import LEAST, Subject
 from report import BENCHMARKS, Row, write
 
+from millirank_engines.build.quantize.int8 import AUTO
 from millirank_engines.model import ENCODER, RERANKER
 
-PARTS = ("auto", "fp32", "fp8")  # auto makes FP16 and INT8
+PARTS = ("auto", "fp32", "fp8")  # besides FP16 and INT8
+TIMED = {"bert-base-reranker": 45.0}  # seconds that timing takes, of which none is built in
+TIMED_ELSE = 30.0
 NOTES = (
     "All engines of a model in one process on one machine, in turns, shapes of each interleaved in random order, from",
     "host arrays to host arrays, medians. TensorRT replays CUDA graphs; each bucket has an optimization profile alone.",
-    "`int8` and `fp8` are Q/DQ graphs, all else in them FP16. `auto` is the artifact that `--precision auto` seals,",
-    "`choice` what it chose by. `torch-eager-fp32` is transformers' own BERT, without TF32. MiniLM has its real",
-    "weights; those of BERT-base are random, so only its speed says anything; all of its tokens are valid. `parity`",
+    "`int8` and `fp8` are Q/DQ graphs, all else in them FP16; the list below says in which form each was built, and",
+    "what was not. `auto` is the artifact that `--precision auto` seals, `choice` what it chose by; it was timed",
+    "beside `fp16` after all the others. `torch-eager-fp32` is transformers' own BERT, without TF32. MiniLM has its",
+    "real weights; those of BERT-base are random, so only its speed says anything; all tokens are valid. `parity`",
     "is against FP32, on texts of random words.",
 )
 
 
 SUBJECTS = (  # what the targets are about comes first
-    Subject("bert-base-reranker", "", "rerank", ("50x64", "256x64", "512x64"), ("50x64",), ("50x64", "512x64")),
+    Subject("bert-base-reranker", "", "rerank", ("50x64", "512x64"), ("50x64",), ("50x64", "512x64")),
     Subject("minilm-reranker", RERANKER, "rerank", ("50x32", "50x64", "512x32"), ("50x64",), ("50x64", "512x32")),
     Subject("minilm-encoder", ENCODER, "embed", ("1x16", "32x16"), ("32x16",), ("32x16",)),
 )
 
 
+SELDOM = 2.0  # seconds between pages
 BERT, AT = "bert-base-reranker", "50x64"
 FASTER_THAN_TORCH, FASTER_THAN_FP16 = 3.8, 1.3  # what INT8 on BERT-base is to reach
 
@@ -75,11 +85,34 @@ def _line(what: str, target: float, value: float | None) -> str:
 
 
 def parts_of(subject: Subject, given: argparse.Namespace) -> None:
-    """Measures one model and keeps its rows."""
-    bench = Bench(subject, given)
-    rows = list(bench.rows())
-    kept = {"rows": [vars(row) for row in rows], "notes": bench.notes}
-    (given.work / f"{subject.name}.json").write_text(json.dumps(kept), encoding="utf-8")
+    """Measures one model; its rows are kept, and the page is written, as they come."""
+    path, bench = given.work / f"{subject.name}.json", Bench(subject, given)
+    before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rows = {(row["case"], row["metric"]): row for row in before}
+    written = 0.0
+
+    def keep() -> None:
+        kept = {"rows": list(rows.values()), "notes": bench.notes}
+        path.write_text(json.dumps(kept), encoding="utf-8")
+        page(given)
+
+    for row in bench.rows():
+        rows[row.case, row.metric] = vars(row)
+        if time.monotonic() - written > SELDOM:
+            keep()
+            written = time.monotonic()
+    keep()
+
+
+def rounds(subjects: Sequence[Subject], parts: Sequence[str]) -> Iterator[tuple[Subject, list[str], float]]:
+    """What is measured in turn: the subject, its parts, and its share of the time that is left."""
+    first = [part for part in parts if part == AUTO]
+    for place, subject in enumerate(subjects):
+        wanted = [part for part in parts if part != "fp8"] if subject.name == BERT else first
+        yield subject, wanted, 0.65 if place < len(subjects) - 1 else 1.0
+    for subject in subjects:  # once more with what is less important; what was built is kept
+        if set(parts) - {AUTO, "fp32"} or (subject.name != BERT and "fp32" in parts):
+            yield subject, list(parts), 1.0
 
 
 def main() -> None:
@@ -93,13 +126,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2000, help="calls of each shape, at most")
     parser.add_argument("--seconds-a-shape", type=float, default=1.0, help="of timing an engine at a shape, about")
     parser.add_argument("--level", type=int, default=3, help="of the builder's search")
-    parser.add_argument("--seconds", type=float, default=400, help="after which nothing more is built")
+    parser.add_argument("--limit", type=float, default=100, help="seconds that a plan may take")
+    parser.add_argument("--seconds", type=float, default=400, help="of all")
+    parser.add_argument("--least", type=int, default=40, help="calls of each shape, however long they take")
+    parser.add_argument("--engines", type=Path, help="the work folder of h100_engines, for its FP16")
     parser.add_argument("--name", default="h100-int8")
     parser.add_argument("--out", type=Path, default=BENCHMARKS)
     parser.add_argument("--alone", action="store_true", help="measure in this process, and write no page")
     given = parser.parse_args()
     names = given.only.split(",")
-    given.parts, given.peers = given.parts.split(","), [peer for peer in given.peers.split(",") if peer]
+    given.parts = [part for part in given.parts.split(",") if part]
+    given.peers = [peer for peer in given.peers.split(",") if peer]
     given.work.mkdir(parents=True, exist_ok=True)
     chosen = [subject for subject in SUBJECTS if subject.name in names]
     if unknown := sorted({*names} - {s.name for s in SUBJECTS}) + sorted({*given.parts} - {*PARTS}):
@@ -109,14 +146,26 @@ def main() -> None:
         for subject in chosen:
             parts_of(subject, given)
         return
-    end, failed = time.monotonic() + given.seconds, []
-    for subject in chosen:
-        left = max(0.0, end - time.monotonic())
-        command = [sys.executable, *sys.argv, "--only", subject.name, "--seconds", f"{left:.0f}", "--alone"]
-        print(f"{subject.name}: {left:.0f} s left to build in", flush=True)
-        if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own arguments
+    end, failed, seen = time.monotonic() + given.seconds, [], set[str]()
+    for subject, parts, share in rounds(chosen, given.parts):
+        reserve = TIMED.get(subject.name, TIMED_ELSE)
+        left = share * (end - time.monotonic()) - reserve
+        if subject.name in seen and left < LEAST:
+            print(f"{subject.name}: no time is left for {', '.join(parts)}", flush=True)
+            continue
+        seen.add(subject.name)
+        more = ["--only", subject.name, "--parts", ",".join(parts), "--seconds", f"{max(0.0, left):.0f}", "--alone"]
+        print(f"{subject.name}, {', '.join(parts)}: {left:.0f} s left to build in", flush=True)
+        whole = max(LEAST, end - time.monotonic())
+        try:
+            ended = subprocess.run([sys.executable, *sys.argv, *more], check=False, timeout=whole)  # noqa: S603 - ours
+        except subprocess.TimeoutExpired:
+            print(f"{subject.name}: ended after {whole:.0f} s; the page has what it had measured", flush=True)
             failed.append(subject.name)
-        page(given)
+            break
+        if ended.returncode:
+            failed.append(subject.name)
+    page(given)
     print(f"wrote {given.out / given.name}.json and .md", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --only {','.join(failed)}")
@@ -132,7 +181,7 @@ def page(given: argparse.Namespace) -> None:
             kept = json.loads(path.read_text(encoding="utf-8"))
             rows += [Row(**row) for row in kept["rows"]]
             notes += kept["notes"]
-    lines = [*reached(rows), "", *NOTES, *(f"- {note}" for note in notes)]
+    lines = [*reached(rows), "", *NOTES, "", *(f"- {note}" for note in notes)]
     write(given.name, "INT8 on one GPU", lines, rows, given.out)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import planchild
 from peers.fp8 import fp8_from_int8
 
-from millirank_engines import Engine, EngineError, Profile, Task
-from millirank_engines.artifact import PLAN
+from millirank_engines import Engine, EngineError, Profile, Task, read_manifest
+from millirank_engines.artifact import PLAN, SEAL
 from millirank_engines.build.export import Export, export_model
 from millirank_engines.build.plan import Options, timing_cache_path
 from millirank_engines.build.profiles import Profiles
@@ -24,6 +24,7 @@ from millirank_engines.manifest import parse_profile
 
 QUANTIZED = ("int8", "fp8")
 LONGER = 1.7  # times the limit for what has always ended; FP16 of BERT-base took 110 to 150 s
+LATER = 0.6  # times the limit for what is tried after that
 LEAST = 15.0  # seconds that a build is worth beginning for
 TOLD = "made.json"
 
@@ -48,7 +49,7 @@ class Plan:
     buckets: tuple[str, ...]
     folder: Path
     level: int
-    plain: bool  # whether its graph has neither shifts nor smoothing
+    plain: bool  # whether its graph is the simpler one: see plainer
     seconds: float  # of its build
 
     def engine(self) -> Engine:
@@ -86,80 +87,118 @@ class Plans:
 
     Args:
         subject: the model.
+        model: its FP32 export.
         source: of its weights.
         scales: of its INT8.
         work: keeps the plans; its parent has one timing cache for all.
-        given: limits of time, and the builder's level.
-        notes: what was not built, and why.
+        given: limits of time, the builder's level, the folder for logs and that of engines that are built already.
+        notes: what was built how, and what was not, and why.
     """
 
     def __init__(
-        self, subject: Subject, source: str, scales: Scales, work: Path, given: argparse.Namespace, notes: list[str]
+        self,
+        subject: Subject,
+        model: Export,
+        source: str,
+        scales: Scales,
+        work: Path,
+        given: argparse.Namespace,
+        notes: list[str],
     ) -> None:
-        self._subject, self._source, self._scales, self._work = subject, source, scales, work
-        self._given, self._notes = given, notes
-        self._end = time.monotonic() + given.seconds
+        self._subject, self._model, self._source = subject, model, source
+        self._scales, self._work, self._given, self._notes = scales, work, given, notes
+        self._begin = time.monotonic()
         backend, gpu = TensorRt(), this_gpu()
         self._timings = timing_cache_path(work, gpu.name if gpu else "gpu", backend.version)
 
-    def of(self, precision: str, buckets: Sequence[str]) -> list[Plan]:
-        """One plan for all shapes; failing that one for each, at a lower level, of a simpler graph."""
-        given, all_, first = self._given, tuple(buckets), self._given.level
-        plan = self._plan(precision, all_, first, plain=False)
-        if plan or len(all_) == 1 and precision not in QUANTIZED:
-            return [plan] if plan else []
-        ways = [(first, False)] * (len(all_) > 1) + [(min(2, given.level), False)]
-        ways += [(min(2, given.level), True)] * (precision in QUANTIZED and bool(self._scales.smoothing))
+    @property
+    def left(self) -> float:
+        """Seconds to build in."""
+        return self._begin + float(self._given.seconds) - time.monotonic()
+
+    def of(self, precision: str, buckets: Sequence[str], share: float = 1.0) -> list[Plan]:
+        """One plan for all shapes; failing that one for each, then at a lower level, then of a simpler graph.
+
+        Args:
+            precision: of it.
+            buckets: the shapes.
+            share: of the time that is left, at most.
+        """
+        all_, first, low = tuple(buckets), self._given.level, min(2, self._given.level)
+        until = self.left * (1 - share)
+        if plan := self._plan(precision, all_, _Way(first), until):
+            return [plan]
+        ways = [_Way(first)] * (len(all_) > 1) + [_Way(low)] * (low < first)
+        ways += [_Way(low, plain=True)] * (precision in QUANTIZED)
         found = []
         for bucket in all_:
-            for level, plain in ways:
-                if plan := self._plan(precision, (bucket,), level, plain=plain):
+            for place, way in enumerate(ways):
+                if plan := self._plan(precision, (bucket,), replace(way, later=True), until):
                     found.append(plan)
-                    ways = ways[ways.index((level, plain)) :]  # what failed once is not tried at the next shape
+                    ways = ways[place:]  # what failed once is not tried at the next shape
                     break
             else:
                 break
         return found
 
+    def sealed(self, precision: str, buckets: Sequence[str]) -> Plan | None:
+        """The plan of an engine that was built before, by h100_engines, if it is of this model and has the shapes."""
+        folder = self._given.engines / self._subject.name if self._given.engines else None
+        if folder is None or not (folder / SEAL).is_file():
+            return None
+        manifest = read_manifest(folder)
+        fits = manifest.model.hash == self._model.spec.hash and {*parsed(buckets)} <= {*manifest.profiles}
+        if not fits or (manifest.backend, manifest.precision) != ("tensorrt", precision):
+            self._notes.append(
+                f"{self._subject.name}: the {precision} that was built before has other shapes or weights."
+            )
+            return None
+        words = f"{self._subject.name}: {precision} at {', '.join(buckets)} is the plan of the other page's engine."
+        self._notes.append(words)
+        return Plan(precision, tuple(buckets), folder, Options().level, plain=False, seconds=0.0)
+
     def kept(self, plans: Mapping[str, Plan]) -> Kept:
         """A backend that has them."""
         return Kept(plans)
 
-    def _plan(self, precision: str, buckets: tuple[str, ...], level: int, *, plain: bool) -> Plan | None:
-        way = f"level {level}{', plain' if plain else ''}"
+    def _plan(self, precision: str, buckets: tuple[str, ...], way: "_Way", until: float) -> Plan | None:
         folder = self._work / "plans" / precision / f"{'+'.join(buckets)}, {way}"
+        name = f"{self._subject.name}: {precision} at {', '.join(buckets)}, {way}"
         if (folder / TOLD).is_file():
             told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
-            return Plan(**{**told, "buckets": buckets, "folder": folder}) if told else None
-        name = f"{self._subject.name}: {precision} of {', '.join(buckets)}, {way}"
-        left = self._end - time.monotonic()
+            plan = Plan(**{**told, "buckets": buckets, "folder": folder}) if told.get("precision") else None
+            self._notes.append(f"{name}, was built in {plan.seconds:.0f} s." if plan else told["why"])
+            return plan
+        left = self.left - until
         if left < LEAST:
-            self._notes.append(f"{name} was left out for want of time.")
+            self._notes.append(f"{name}, was left out for want of time.")
             return None
-        limit = self._given.limit * (1 if precision in QUANTIZED else LONGER)
+        limit = self._given.limit * (LATER if way.later else 1 if precision in QUANTIZED else LONGER)
         print(f"  building {name}", flush=True)
+        log = f"{self._given.name}.{self._subject.name}.{precision}.{'+'.join(buckets)}.{way.short}.log"
         try:
-            made = self._exported(precision, plain=plain)
+            made = self._exported(precision, plain=way.plain)
+            left = self.left - until
             job = planchild.Job(
                 onnx=made.folder / "model.onnx",
                 buckets=buckets,
                 out=folder / PLAN,
+                last=self._given.out / log,
                 timings=self._timings,
-                level=level,
-                limit=min(limit, left),
-                still=self._given.still,
+                level=way.level,
+                limit=max(1.0, min(limit, left)),
             )
             seconds = planchild.built(job)
         except EngineError as error:  # TensorRT's own words are what is to be known
-            self._notes.append(f"{name} is not built: {' '.join(str(error).split())}")
+            self._notes.append(f"{name}, is not built: {' '.join(str(error).split())}")
             print(f"  {self._notes[-1]}", flush=True)
-            self._tell_last(name, folder)
             if limit <= left:  # it had all the time that it gets
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / TOLD).write_text("null", encoding="utf-8")
+                (folder / TOLD).write_text(json.dumps({"why": self._notes[-1]}), encoding="utf-8")
             return None
-        print(f"  built in {seconds:.0f} s", flush=True)
-        plan = Plan(precision, buckets, folder, level, plain, seconds)
+        self._notes.append(f"{name}, was built in {seconds:.0f} s.")
+        print(f"  {self._notes[-1]}", flush=True)
+        plan = Plan(precision, buckets, folder, way.level, way.plain, seconds)
         told = {key: value for key, value in asdict(plan).items() if key not in {"folder", "buckets"}}
         (folder / TOLD).write_text(json.dumps(told), encoding="utf-8")
         return plan
@@ -168,7 +207,7 @@ class Plans:
         folder = self._work / "onnx" / (f"{precision}-plain" if plain else precision)
         scales = self._scales if precision in QUANTIZED else None
         if scales is not None and plain:
-            scales = replace(scales, smoothing={}, shift={}, mean={})
+            scales = plainer(scales)
         types = "fp32" if precision == "fp32" else "fp16"
         task = self._subject.task
         made = export_model(self._source, folder, task=task, precision=types, form=FORM, scales=scales)
@@ -177,12 +216,29 @@ class Plans:
         own = fp8_from_int8(made.folder / "model.onnx", folder / "fp8" / "model.onnx")
         return replace(made, folder=own.parent)
 
-    def _tell_last(self, name: str, folder: Path) -> None:
-        last = (folder / PLAN).with_suffix(".last.log")
-        if last.is_file():
-            self._given.out.mkdir(parents=True, exist_ok=True)
-            with (self._given.out / f"{self._given.name}.log").open("a", encoding="utf-8") as file:
-                file.write(f"== {name}\n{last.read_text(encoding='utf-8')}\n")
+
+@dataclass(frozen=True)
+class _Way:
+    """How a plan is built."""
+
+    level: int
+    plain: bool = False
+    later: bool = False  # not the first that is tried
+
+    @property
+    def short(self) -> str:
+        """For names of files."""
+        return f"{self.level}{'p' if self.plain else ''}"
+
+    def __str__(self) -> str:
+        return f"level {self.level}{', simpler graph' if self.plain else ''}"
+
+
+def plainer(scales: Scales) -> Scales:
+    """Scales whose graph is simpler: without smoothing and shifts; where there are none, of the inner layers alone."""
+    if scales.smoothing or scales.shift:
+        return replace(scales, smoothing={}, shift={}, mean={})
+    return scales.only(*(group for group in scales.amax if "attention" not in group))
 
 
 def parsed(buckets: Sequence[str]) -> tuple[Profile, ...]:

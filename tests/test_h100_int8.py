@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +17,9 @@ from gpu_kit import GPU, install
 from models import Tiny, calm, write_model
 from onnx import numpy_helper
 
-from millirank_engines import FakeEngine, Profile
+from millirank_engines import EngineError, FakeEngine, Profile
 from millirank_engines.build import tensorrt
+from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.parser import NetworkRefused, Problem
 from millirank_engines.build.plan import Options, plan_from_onnx
@@ -79,6 +81,17 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         spans = [Range(*one.shapes()) for one in profiles.optimization]
         return fake_plan(spans, profiles.buckets, model=copied)
 
+    def child(job: Any) -> float:
+        """In this process, where the fakes are."""
+        bench = importlib.import_module("int8_plans")
+        planned = plan(job.onnx, importlib.import_module("subjects").exact(bench.parsed(job.buckets)))
+        job.out.parent.mkdir(parents=True, exist_ok=True)
+        job.out.write_bytes(planned)
+        return 1.5
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    monkeypatch.setattr(importlib.import_module("planchild"), "built", child)
+    monkeypatch.setattr(importlib.import_module("int8_plans"), "this_gpu", lambda: GPU)
     monkeypatch.setattr(tensorrt, "this_gpu", lambda: GPU)
     monkeypatch.setattr(tensorrt, "trt_module", lambda _: sys.modules["tensorrt"])
     monkeypatch.setattr(
@@ -102,7 +115,7 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     monkeypatch.setattr(sys, "argv", command)
     script.main()
     script.page(script.argparse.Namespace(work=tmp_path / "work", out=tmp_path, name="h100-int8"))
-    assert gpu == ["float", "int8", "float"]
+    assert gpu == ["int8", "float", "float"]
     kept = json.loads((tmp_path / "h100-int8.json").read_text(encoding="utf-8"))["rows"]
     rows = {(row["case"], row["metric"]): row["value"] for row in kept}
     for how in ("auto", "fp16", "int8", "fp32", "torch-eager-fp32"):
@@ -112,13 +125,15 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     own, torch = (rows[f"tiny/embed/2x16/{how}", "p50"] for how in ("int8", "torch-eager-fp32"))
     assert rows["tiny/embed/2x16/int8", "against torch-eager-fp32"] == pytest.approx(torch / own)
     assert rows["tiny/choice/1x8", "chosen / fp16"] <= 1
-    assert 0.9 < rows["tiny/parity/int8", "cosine_p1"] < rows["tiny/parity/fp32", "cosine_p1"]
+    assert 0.9 < rows["tiny/parity/int8", "cosine_p1"] < rows["tiny/parity, 2x16/fp32", "cosine_p1"]
     text = (tmp_path / "h100-int8.md").read_text(encoding="utf-8")
-    assert "TensorRT builds no fp8" in text
+    assert "fp8 at 2x16, level 3, is not built" in text
+    assert "fp8 at 2x16, level 2, simpler graph, is not built" in text
+    assert "tiny: int8 at 1x8, 2x16, level 3, was built in 2 s." in text
     assert "no FP8 here" in text
     assert "- BERT-base INT8 at 50x64, times as fast as torch FP32 eager: target 3.8, not measured." in text
     script.main()
-    assert gpu == ["float", "int8", "float"]  # all of it lay in the work folder
+    assert gpu == ["int8", "float", "float"]  # all of it lay in the work folder
 
 
 def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
@@ -128,23 +143,103 @@ def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
     tiny = Tiny(task="rerank")
     monkeypatch.setattr(bench, "write_bert_base", lambda folder: calm(write_model(folder, tiny)))
     subject = script.Subject("bert-base-reranker", "", "rerank", ("4x16", "8x16"), ("4x16",), ())
-    given = script.argparse.Namespace(
-        work=tmp_path / "work",
-        scales=None,
-        parts=["auto", "fp32"],
-        peers=[],
-        rounds=2,
-        seconds_a_shape=0.01,
-        level=3,
-        seconds=0.0,
-    )
-    given.work.mkdir()
+    given = asked(script, tmp_path, parts=["auto", "fp32"])
     made = bench.Bench(subject, given)
     rows = {(row.case, row.metric): row.value for row in made.rows()}
     assert rows["bert-base-reranker/rerank/8x16/int8", "against fp16"] > 0
+    assert rows["bert-base-reranker/build, 4x16+8x16/int8", "builder level"] == 3
     assert not any("parity" in case for case, _ in rows)
-    assert made.notes[-1] == "bert-base-reranker: fp32 was left out for want of time."
     assert "float" in gpu
+    again = asked(script, tmp_path, parts=["fp8"], seconds=0.0)
+    late = bench.Bench(script.Subject(subject.name, "", "rerank", subject.buckets, (), ("4x16",)), again)
+    assert any(row.case.endswith("/int8") for row in late.rows())  # what was built is timed
+    assert late.notes[-1].endswith("fp8 at 4x16, level 2, simpler graph, was left out for want of time.")
+
+
+def test_what_is_not_built_is_tried_shape_by_shape_then_at_a_lower_level_then_as_a_simpler_graph(
+    script: ModuleType, source: str, scales: Scales, gpu: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plans, planchild, tried = (*map(importlib.import_module, ("int8_plans", "planchild")), list[str]())
+    works = planchild.built
+
+    def built(job: Any) -> float:
+        tried.append(f"{'+'.join(job.buckets)} {job.level} {job.onnx.parent.name} {job.limit:.0f}")
+        if "plain" not in job.onnx.parent.name:
+            raise EngineError("it was ended")
+        return float(works(job))
+
+    monkeypatch.setattr(planchild, "built", built)
+    subject = script.Subject("tiny", source, "embed", ("1x8", "2x16"), (), ())
+    notes: list[str] = []
+    model = export_model(source, tmp_path / "float", task="embed")
+    made = plans.Plans(subject, model, source, scales, tmp_path / "work" / "tiny", asked(script, tmp_path), notes)
+    found = made.of("int8", subject.buckets)
+    assert [(plan.buckets, plan.level, plan.plain) for plan in found] == [(("1x8",), 2, True), (("2x16",), 2, True)]
+    assert tried == ["1x8+2x16 3 int8 100", "1x8 3 int8 60", "1x8 2 int8 60", "1x8 2 int8-plain 60", tried[-1]]
+    assert tried[-1] == "2x16 2 int8-plain 60"
+    assert notes[0] == "tiny: int8 at 1x8, 2x16, level 3, is not built: it was ended"
+    assert notes[-1] == "tiny: int8 at 2x16, level 2, simpler graph, was built in 2 s."
+    assert made.of("int8", subject.buckets) == found
+    assert len(tried) == 5
+    assert gpu == ["int8", "int8"]
+
+
+@pytest.mark.usefixtures("gpu")
+def test_fp16_is_taken_from_the_engine_of_the_other_page(
+    script: ModuleType, source: str, scales: Scales, tmp_path: Path
+) -> None:
+    plans, exact = importlib.import_module("int8_plans"), importlib.import_module("subjects").exact
+    profiles = exact([Profile(1, 8), Profile(2, 16), Profile(4, 16)])
+    out = tmp_path / "engines" / "tiny"
+    artifact = build_engine(source, out, task="embed", backend="tensorrt", precision="fp16", profiles=profiles)
+    subject = script.Subject("tiny", source, "embed", ("1x8", "2x16"), (), ())
+    given = asked(script, tmp_path, engines=out.parent)
+    model = export_model(source, tmp_path / "float", task="embed")
+    assert model.spec.hash == artifact.manifest.model.hash
+    made = plans.Plans(subject, model, source, scales, tmp_path / "work" / "tiny", given, [])
+    plan = made.sealed("fp16", subject.buckets)
+    assert plan.folder == out
+    engine = plan.engine()
+    assert engine.profiles == (Profile(1, 8), Profile(2, 16))
+    engine.close()
+    assert made.sealed("fp16", ("8x16",)) is None
+
+
+def asked(script: ModuleType, folder: Path, **changed: Any) -> Any:
+    """Options as the command line gives them."""
+    (folder / "work").mkdir(exist_ok=True)
+    common = {"work": folder / "work", "out": folder, "scales": None, "engines": None, "name": "page", "peers": []}
+    common |= {"parts": [], "rounds": 2, "seconds_a_shape": 0.01, "least": 2, "level": 3, "limit": 100.0}
+    return script.argparse.Namespace(**{**common, "seconds": 400.0, **changed})
+
+
+@pytest.mark.usefixtures("script")
+def test_a_build_that_takes_too_long_is_ended_and_its_last_words_are_kept(tmp_path: Path) -> None:
+    planchild = importlib.import_module("planchild")
+    job = planchild.Job(
+        onnx=tmp_path / "none.onnx",
+        buckets=("1x8",),
+        out=tmp_path / "a" / "model.plan",
+        last=tmp_path / "page" / "a.log",
+        timings=tmp_path / "cache",
+        limit=0.1,  # Python is not up by then
+    )
+    with pytest.raises(EngineError, match="it was ended after 0 s, of which it said nothing for"):
+        planchild.built(job)
+    assert job.last.is_file()
+    with pytest.raises(EngineError, match=r"it failed with code 1 .*more in a\.log"):  # of TensorRT, or of the model
+        planchild.built(replace(job, limit=60.0, backend="nonesuch"))
+    assert "nonesuch" in job.last.read_text(encoding="utf-8")
+
+
+def test_what_the_targets_are_about_comes_first_and_fp8_last(script: ModuleType) -> None:
+    told = [(subject.name, parts) for subject, parts, _ in script.rounds(script.SUBJECTS, script.PARTS)]
+    names = [subject.name for subject in script.SUBJECTS]
+    assert [name for name, _ in told] == names * 2
+    assert told[0][1] == ["auto", "fp32"]
+    assert told[1][1] == ["auto"]
+    assert told[3][1] == ["auto", "fp32", "fp8"]
+    assert [part for _, part, _ in script.rounds(script.SUBJECTS, ["auto"])] == [["auto"]] * 3
 
 
 def test_targets_are_reckoned_from_the_rows(script: ModuleType) -> None:

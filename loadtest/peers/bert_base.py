@@ -11,8 +11,9 @@ from millirank_engines.model import ENCODER
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS, VOCABULARY = 768, 12, 12, 3072, 512, 30522
 # Deviation of the weights. With BERT's own 0.02 all scores lie so close together (sd 0.018) that the rounding of FP16
-# alone turns pairs around: Kendall's tau .982 in PyTorch, where a build asks for .98; with 0.05 it is .996.
-SCALE = 0.05
+# alone turns pairs around; with 0.05 everywhere the sums of a layer grow until FP16 rounds them coarsely. So the inner
+# layers and the tables that are added to every word are drawn narrower: PyTorch's FP16 is off by 0.0047 sd at most.
+SCALE, NARROW, ADDED = 0.05, 0.02, 0.015
 
 
 def write_bert_base(folder: Path, seed: int = 7) -> Path:
@@ -45,28 +46,28 @@ def write_bert_base(folder: Path, seed: int = 7) -> Path:
             shutil.copyfile(tokenizer / name, folder / name)
     random = np.random.default_rng(seed)
 
-    def normal(*shape: int) -> np.ndarray:
-        return (random.standard_normal(shape, np.float32) * SCALE).astype(np.float16)
+    def normal(*shape: int, scale: float = SCALE) -> np.ndarray:
+        return (random.standard_normal(shape, np.float32) * np.float32(scale)).astype(np.float16)
 
     made: dict[str, np.ndarray] = {}
 
-    def linear(name: str, rows: int, columns: int) -> None:
-        made[f"{name}.weight"], made[f"{name}.bias"] = normal(rows, columns), normal(rows)
+    def linear(name: str, rows: int, columns: int, scale: float = SCALE) -> None:
+        made[f"{name}.weight"], made[f"{name}.bias"] = normal(rows, columns, scale=scale), normal(rows, scale=scale)
 
     def norm(name: str) -> None:
         made[f"{name}.LayerNorm.weight"] = np.ones(HIDDEN, np.float16)
         made[f"{name}.LayerNorm.bias"] = np.zeros(HIDDEN, np.float16)
 
-    for table, rows in (("word", VOCABULARY), ("position", POSITIONS), ("token_type", 2)):
-        made[f"bert.embeddings.{table}_embeddings.weight"] = normal(rows, HIDDEN)
+    for table, rows, scale in (("word", VOCABULARY, SCALE), ("position", POSITIONS, ADDED), ("token_type", 2, ADDED)):
+        made[f"bert.embeddings.{table}_embeddings.weight"] = normal(rows, HIDDEN, scale=scale)
     norm("bert.embeddings")
     for number in range(LAYERS):
         layer = f"bert.encoder.layer.{number}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
             linear(f"{layer}.attention.{part}", HIDDEN, HIDDEN)
         norm(f"{layer}.attention.output")
-        linear(f"{layer}.intermediate.dense", INNER, HIDDEN)
-        linear(f"{layer}.output.dense", HIDDEN, INNER)
+        linear(f"{layer}.intermediate.dense", INNER, HIDDEN, NARROW)
+        linear(f"{layer}.output.dense", HIDDEN, INNER, NARROW)
         norm(f"{layer}.output")
     linear("bert.pooler.dense", HIDDEN, HIDDEN)
     linear("classifier", 1, HIDDEN)

@@ -6,7 +6,9 @@ python loadtest/cpu_int8.py --work DIR [--parts times,choice,gate,path] [--index
 Writes docs/benchmarks/int8-cpu-vnni.json and .md, anew as rows come. Parts may run in calls of their own, side by side
 on other cores: their rows lie in the folder of --work. Scales are those that ship; DIR of --scales holds
 MODEL.safetensors for a model that ships without. gate and path ask INDEX, as `millirank index` makes it; path needs
-what choice has built. `--join DIR,DIR` measures nothing: it writes one page of several such folders.
+what choice has built. `--join DIR,DIR` measures nothing: it writes one page of several such folders, as does
+`--run FILE --run FILE` of results, int8-cpu-vnni.json with its page beside it; `--renamed NUMBER:OLD=NEW` gives a
+precision of a run the name that it has today.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from int8_answers import choice_rows, gate_rows, path_rows
-from int8_page import PARTS, keep, page
+from int8_page import PARTS, joined, keep, page
 from int8_subject import HOWS, MODELS, Int8Subject
 from interleave import Entrant, interleaved
 from report import BENCHMARKS, Row
@@ -144,15 +146,17 @@ def main() -> None:
     parser.add_argument("--precisions", default="fp32,bf16,int8,auto", help="that choice builds, in this order")
     parser.add_argument("--paths", default="fp32,bf16,int8,auto", help="engines that path asks, of what choice built")
     parser.add_argument("--join", help="folders of earlier runs")
+    parser.add_argument("--run", type=Path, action="append", help="a result of an earlier run, with its page beside it")
+    parser.add_argument("--renamed", action="append", default=[], metavar="NUMBER:OLD=NEW", help="of the runs, from 1")
     given = parser.parse_args()
-    if given.join:
-        page(given, [Path(folder) for folder in given.join.split(",")])
+    if given.run or given.join:
+        joined(given) if given.run else page(given, [Path(folder) for folder in given.join.split(",")])
         return
     if given.work is None:
         sys.exit("name a folder that keeps rows, graphs and engines with --work")
     parts, models = given.parts.split(","), given.models.split(",")
-    given.hows, given.precisions = given.hows.split(";"), given.precisions.split(",")
-    given.paths = given.paths.split(",")
+    given.hows = given.hows.split(";")
+    given.precisions, given.paths = given.precisions.split(","), given.paths.split(",")
     if unknown := sorted({*parts} - {*PARTS}) + sorted({*models} - {*MODELS}) + sorted({*given.hows} - {*HOWS}):
         sys.exit(f"{', '.join(unknown)} is unknown: name some of {', '.join((*PARTS, *MODELS, *HOWS))}")
     if {"gate", "path"} & {*parts} and not (given.index and given.judgments):

@@ -150,10 +150,9 @@ def main() -> None:
     for subject, parts, share in rounds(chosen, given.parts):
         reserve = TIMED.get(subject.name, TIMED_ELSE)
         left = share * (end - time.monotonic()) - reserve
-        if subject.name in seen and left < LEAST:
+        if subject.name in seen and left < 2 * LEAST:
             print(f"{subject.name}: no time is left for {', '.join(parts)}", flush=True)
             continue
-        seen.add(subject.name)
         more = ["--only", subject.name, "--parts", ",".join(parts), "--seconds", f"{max(0.0, left):.0f}", "--alone"]
         print(f"{subject.name}, {', '.join(parts)}: {left:.0f} s left to build in", flush=True)
         whole = max(LEAST, end - time.monotonic())
@@ -161,10 +160,11 @@ def main() -> None:
             ended = subprocess.run([sys.executable, *sys.argv, *more], check=False, timeout=whole)  # noqa: S603 - ours
         except subprocess.TimeoutExpired:
             print(f"{subject.name}: ended after {whole:.0f} s; the page has what it had measured", flush=True)
-            failed.append(subject.name)
+            failed += [subject.name] * (subject.name not in seen)
             break
         if ended.returncode:
             failed.append(subject.name)
+        seen.add(subject.name)
     page(given)
     print(f"wrote {given.out / given.name}.json and .md", flush=True)
     if failed:

@@ -4,18 +4,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from report import Row, write
 from targets import Target
 
-from millirank.loadtest.results import published, result
+from millirank.loadtest.results import published, read_rows, result
 from millirank_engines.build.quantize.bits import multiplies_int8
 from millirank_engines.build.quantize.gate import LIMITS
 from millirank_engines.device import this_cpu
 
+FROM = ("machine", "commit", "date")  # of a result
+TITLE = "INT8 on a CPU with VNNI"
 PARTS = ("times", "choice", "gate", "path")
 FASTER = (("rerank", "10x32", 2.7), ("rerank", "50x32", 2.7), ("embed", "1x8", 1.4))  # INT8 than FP32, as issue 6 asks
 TARGETS = (
@@ -91,7 +93,51 @@ def page(given: argparse.Namespace, folders: Sequence[Path]) -> None:
             told = f"run {run}: {about['date']}, commit {about['commit']}, {about['machine']}"
             notes = [told, *(f"run {run}: {note}" for note in notes)]
         lines += [f"- {note}" for note in dict.fromkeys(notes)]
-    write(given.name, "INT8 on a CPU with VNNI", lines, rows, given.out, targets=TARGETS, compared=("p50",))
+    write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",))
+
+
+def joined(given: argparse.Namespace) -> None:
+    """Writes the rows of several results of this command as one page; what notes they had is read from their pages.
+
+    Args:
+        given: its option `run` has the results, NAME.json beside NAME.md, and `renamed` what a run called otherwise, as
+            NUMBER:OLD=NEW.
+    """
+    rows: list[Row] = []
+    lines, about = [*NOTES, ""], dict[str, str]()
+    for run, path in enumerate(given.run, 1):
+        names = dict(_renaming(text) for text in given.renamed if text.startswith(f"{run}:"))
+        about = {key: value for key, value in json.loads(path.read_text(encoding="utf-8")).items() if key in FROM}
+        lines.append(f"- run {run}: {about['date']}, commit {about['commit']}, {about['machine']}")
+        lines += [f"- run {run}: {note}" for note in _notes_of(path.with_suffix(".md"))]
+        for row in read_rows(path):
+            case = "/".join(_renamed(part, names) for part in row.case.split("/"))
+            rows.append(_of_run(replace(row, case=case, metric=_renamed(row.metric, names)), run))
+    if len(given.run) > 1:
+        lines.append("- targets are held to the best of the runs, which the case names; the table of p50 has the last")
+    write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",), about=about)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, separator, new = text.partition(":")[2].partition("=")
+    if not (old and separator and new):
+        sys.exit(f"{text!r} renames nothing: write NUMBER:OLD=NEW")
+    return old, new
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """A precision, alone or as what a gate or a choice is of."""
+    head, word, last = next((text.partition(word) for word in (", ", " of ") if word in text), ("", "", text))
+    if text in names:
+        return names[text]
+    return f"{head}{word}{names.get(last, last)}"
+
+
+def _notes_of(page: Path) -> list[str]:
+    """The list before the tables of a page."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
+    first = [line.removeprefix("- ") for line in lines if line.startswith(("- ", "|"))]
+    return first[: next((at for at, line in enumerate(first) if line.startswith(("|", "machine: "))), len(first))]
 
 
 def _of_run(row: Row, run: int) -> Row:

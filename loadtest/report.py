@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from targets import Target, overview, table
@@ -31,6 +31,7 @@ def write(
     shown: Collection[str] | None = None,
     targets: Sequence[Target] = (),
     compared: Sequence[str] = (),
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Writes NAME.json and the page NAME.md beside it.
 
@@ -43,8 +44,10 @@ def write(
         shown: the metrics that the page shows; None means all.
         targets: that a table at the page's head holds the rows to.
         compared: metrics that have a table of their own there, a line a shape and a column a system.
+        about: machine, commit and date of rows that were measured elsewhere.
     """
-    found = result(rows) | {"command": published(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])}
+    command = published(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    found = result(rows) | {"command": command} | dict(about or {})
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     head = [*notes, *table(targets, rows), *(line for metric in compared for line in overview(rows, metric))]

@@ -1,0 +1,62 @@
+"""The page of INT8 on a CPU, made of the results of several runs."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = """# INT8
+
+Words.
+
+- this processor multiplies INT8
+- times-embed ran on 2 processors
+
+| target | to reach |
+|---|---|
+
+- machine: 16 cores
+- commit: abc
+"""
+
+
+def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("cpu_int8")
+    old = [
+        ("minilm-encoder/embed/1x8/openvino/int8", "against fp32", 1.9),
+        ("minilm-encoder/embed/1x8/openvino/int8, rest fp32", "against fp32", 2.0),
+        ("minilm-encoder/gate, int8/top1", "int8", 88.0),
+        ("minilm-encoder/gate, int8, rest fp32/top1", "int8, rest fp32", 89.0),
+        ("minilm-encoder/choice of auto/1x8", "int8", 1.4),
+    ]
+    new = [("minilm-encoder/embed/1x8/openvino/int8", "against fp32", 1.5)]
+    for name, rows in (("a", old), ("b", new)):
+        found = {"machine": f"machine {name}", "commit": name, "date": "2026-11-26", "command": "x"}
+        found["rows"] = [{"case": c, "metric": m, "value": v, "unit": "x"} for c, m, v in rows]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page.json").write_text(json.dumps(found), encoding="utf-8")
+        (tmp_path / name / "page.md").write_text(PAGE, encoding="utf-8")
+    argv = ["cpu_int8.py", *(word for name in "ab" for word in ("--run", str(tmp_path / name / "page.json")))]
+    argv += ["--renamed", "1:int8=int8, rest bf16", "--renamed", "1:int8, rest fp32=int8", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    script.main()
+    made = json.loads((tmp_path / "int8-cpu-vnni.json").read_text(encoding="utf-8"))
+    assert {(row["case"], row["metric"]): row["value"] for row in made["rows"]} == {
+        ("minilm-encoder/embed/1x8/openvino, run 1/int8, rest bf16", "against fp32"): 1.9,
+        ("minilm-encoder/embed/1x8/openvino, run 1/int8", "against fp32"): 2.0,
+        ("minilm-encoder/gate, int8, rest bf16, run 1/top1", "int8, rest bf16"): 88.0,
+        ("minilm-encoder/gate, int8, run 1/top1", "int8"): 89.0,
+        ("minilm-encoder/choice of auto, run 1/1x8", "int8, rest bf16"): 1.4,
+        ("minilm-encoder/embed/1x8/openvino, run 2/int8", "against fp32"): 1.5,
+    }
+    assert made["machine"] == "machine b"
+    text = (tmp_path / "int8-cpu-vnni.md").read_text(encoding="utf-8")
+    assert "- run 1: times-embed ran on 2 processors\n" in text
+    assert "run 2: machine" not in text
+    assert "**2 x** | int8: minilm-encoder/embed/1x8/openvino, run 1/int8 |" in text
+    monkeypatch.setattr(sys, "argv", [*argv, "--renamed", "2:int8"])
+    with pytest.raises(SystemExit, match="renames nothing"):
+        script.main()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank.evaluation import Judgments, Scores, score
-from millirank.rerank import blend
+from millirank.rerank import WEIGHT, blend
 from millirank.types import Order
 from millirank_engines.build.lists import TEACHER, Lists, Packed
 
@@ -41,10 +41,10 @@ class Head:
     depth: int  # how many are scored
     grades: Mapping[str, int]
 
-    def ranked(self, scores: NDArray[np.float32]) -> list[str]:
-        """The final order by scores of the head, (width,), of which the first depth count."""
+    def ranked(self, scores: NDArray[np.float32], weight: float = WEIGHT) -> list[str]:
+        """The final order by scores of the head, (width,), of which the first depth count, with the reranker's weight."""
         order = Order(np.arange(len(self.ids), dtype=np.uint32), np.array(self.prior, np.float32), self.exact)
-        return [self.ids[row] for row in blend(order, scores[: self.depth]).rows.tolist()]
+        return [self.ids[row] for row in blend(order, scores[: self.depth], weight).rows.tolist()]
 
 
 def scored(heads: Sequence[Head], orders: Sequence[Sequence[str]]) -> Scores:

@@ -10,8 +10,8 @@ from .types import Order
 WEIGHT = 0.5  # of the reranker's standard score beside the fused order's
 
 
-def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
-    """The final order: the reranked head by z(score) / 2 + z(fused score), the rest behind it as it was.
+def blend(prior: Order, scores: NDArray[np.float32], weight: float = WEIGHT) -> Order:
+    """The final order: the reranked head by weight * z(score) + z(fused score), the rest behind it as it was.
 
     z is the standard score over the head. On Chorus and on the demo's shop the fused score itself made a better prior
     than its reciprocal rank; a weight of a half lost less to products that nobody judged than one of 1. The rest keeps
@@ -21,11 +21,12 @@ def blend(prior: Order, scores: NDArray[np.float32]) -> Order:
     Args:
         prior: n candidates in fused order.
         scores: the reranker's scores of the first ones that are not exact, (depth,), depth at most n - prior.exact.
+        weight: of the reranker's standard score.
     """
     if not len(scores):
         return prior
     first, end = prior.exact, prior.exact + len(scores)
-    final = WEIGHT * _standard(scores.astype(np.float64)) + _standard(prior.scores[first:end].astype(np.float64))
+    final = weight * _standard(scores.astype(np.float64)) + _standard(prior.scores[first:end].astype(np.float64))
     best = (-final).argsort(kind="stable")
     rows, blended = prior.rows.copy(), np.empty(len(prior.rows), np.float32)
     rows[first:end] = prior.rows[first:end][best]

@@ -112,7 +112,7 @@ def rows_of(case: str, scores: Mapping[str, Scores], first: Sequence[str]) -> It
                 yield Row(f"{case}/{model}", f"{named} p", found.p, "")
 
 
-def chosen(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[str], parts: int) -> Chosen | None:
+def choice(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[str], parts: int) -> Chosen | None:
     """The orders of nested choice and what was chosen, where there is anything to choose from."""
     found = [model for model in models if complete(model, name, stored, parts)]
     if not found:
@@ -120,7 +120,9 @@ def chosen(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[st
     made = list(choices(found, name, heads, stored, parts))
     picked = ", ".join(f"{one.model} at {one.weight:g} for part {one.part}" for one in made)
     weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
-    told = f"- `{CHOSEN}` of `{name}`: among {', '.join(f'`{model}`' for model in found)} with weights {weights}: {picked}"
+    told = (
+        f"- `{CHOSEN}` of `{name}`: among {', '.join(f'`{model}`' for model in found)} with weights {weights}: {picked}"
+    )
     return nested(made, name, heads, stored), told
 
 
@@ -154,7 +156,7 @@ def main() -> None:
         name, _, folder = text.partition("=")
         heads = heads_of(Path(folder))
         orders = {model: orders_of(model, name, heads, stored, given.folds) for model in ("bm25", "fused", *models)}
-        if given.folds and (found := chosen(name, heads, stored, models, given.folds)):
+        if given.folds and (found := choice(name, heads, stored, models, given.folds)):
             orders[CHOSEN] = found[0]
             picked.append(found[1])
         for case, places in sets_of(name, heads).items():

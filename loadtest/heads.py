@@ -42,7 +42,7 @@ class Head:
     grades: Mapping[str, int]
 
     def ranked(self, scores: NDArray[np.float32], weight: float = WEIGHT) -> list[str]:
-        """The final order by scores of the head, (width,), of which the first depth count, with the reranker's weight."""
+        """The final order by scores of the head, (width,), of which the first depth count, and a reranker's weight."""
         order = Order(np.arange(len(self.ids), dtype=np.uint32), np.array(self.prior, np.float32), self.exact)
         return [self.ids[row] for row in blend(order, scores[: self.depth], weight).rows.tolist()]
 

@@ -70,7 +70,7 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     epochs: Annotated[int | None, typer.Option(min=0, help="Over what was mined; 0 learns judgments alone.")] = None,
     judged_epochs: Annotated[int, typer.Option(min=0, help="Afterwards, over judgments and clicks.")] = 2,
     judged_lr: Annotated[float, typer.Option(help="The highest learning rate of these.")] = 2e-5,
-    judged_sharpness: Annotated[float, typer.Option(help="Of grades: the higher, the more the best alone count.")] = 1.0,
+    judged_sharpness: Annotated[float, typer.Option(help="Of grades: the higher, the more the best count.")] = 1.0,
     unjudged: Annotated[
         int, typer.Option(min=0, help="Products beside the judged ones that a search finds, in each judged list.")
     ] = Recipe.unjudged,

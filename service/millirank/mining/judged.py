@@ -1,6 +1,6 @@
 """Lists from people's judgments, beside the mined ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,36 +51,20 @@ def with_judgments(
     Raises:
         CatalogError: if none of the judged products is in any catalogue.
     """
-    starts = np.cumsum([0, *map(len, catalogues)]).tolist()
-    places = [
-        {product: first + i for i, product in enumerate(ids)} for first, ids in zip(starts, catalogues, strict=False)
-    ]
     narrow = lists.rows.shape[1]
     width = narrow + most
-    known: list[dict[str, list[tuple[float, int]]]] = [{} for _ in places]  # grades and rows by query, a catalogue each
-    for query, ratings in judgments.items():
-        number = max(range(len(places)), key=lambda n: sum(product in places[n] for product in ratings))
-        here = [(rating, places[number][product]) for product, rating in ratings.items() if product in places[number]]
-        if any(rating for rating, _ in here) if most else len({rating for rating, _ in here}) > 1:
-            known[number][query] = sorted(map(_floated, here), reverse=True)
-    found = {
-        query: [row + starts[number] for row in rows]
-        for number, asked in enumerate(known)
-        if beside is not None and most and asked
-        for query, rows in zip(asked, beside(number, list(asked)), strict=True)
-    }
     queries, rows, targets, source = [], [], [], []
-    for query in judgments:
-        number = next((n for n, asked in enumerate(known) if query in asked), None)
-        if number is None:
-            continue
-        here, judged = known[number][query][:narrow], {row for _, row in known[number][query]}
-        here += [(UNJUDGED, row) for row in found.get(query, []) if row not in judged][:most]
-        padded = [*here, *[(0.0, -1)] * (width - len(here))]
-        queries.append(query)
-        rows.append([row for _, row in padded])
-        targets.append([rating for rating, _ in padded])
-        source.append(number)
+    for number, first, here in _known(catalogues, judgments, alike=most > 0):
+        found = beside(number, list(here)) if beside is not None and most and here else [[] for _ in here]
+        for (query, graded), others in zip(here.items(), found, strict=True):
+            judged = {row for _, row in graded}
+            unjudged = [(UNJUDGED, row + first) for row in others if row + first not in judged]
+            line = [*graded[:narrow], *unjudged[:most]]
+            line += [(0.0, -1)] * (width - len(line))
+            queries.append(query)
+            rows.append([row for _, row in line])
+            targets.append([grade for grade, _ in line])
+            source.append(number)
     if not queries:
         raise CatalogError("no judged query has products of different ratings in these catalogues: check the ids")
     packed = pack(queries)
@@ -100,5 +84,30 @@ def with_judgments(
     )
 
 
-def _floated(pair: tuple[int, int]) -> tuple[float, int]:
-    return float(pair[0]), pair[1]
+def _known(
+    catalogues: Sequence[Sequence[str]], judgments: Judgments, *, alike: bool
+) -> Iterator[tuple[int, int, dict[str, list[tuple[float, int]]]]]:
+    """Each catalogue's number, its first row and its queries, those that have most of their products in it.
+
+    Args:
+        catalogues: product ids.
+        judgments: ratings by query and product id.
+        alike: whether products that are all rated alike, and right, teach something.
+
+    Yields:
+        The queries with the grades and rows of their products, best first.
+    """
+    starts = np.cumsum([0, *map(len, catalogues)]).tolist()
+    places = [
+        {product: first + i for i, product in enumerate(ids)} for first, ids in zip(starts, catalogues, strict=False)
+    ]
+    queries: list[dict[str, list[tuple[float, int]]]] = [{} for _ in places]
+    for query, ratings in judgments.items():
+        number = max(range(len(places)), key=lambda n: sum(product in places[n] for product in ratings))
+        here = [
+            (float(rating), places[number][product]) for product, rating in ratings.items() if product in places[number]
+        ]
+        grades = {grade for grade, _ in here}
+        if len(grades) > 1 or (alike and max(grades, default=0) > 0):
+            queries[number][query] = sorted(here, reverse=True)
+    yield from zip(range(len(places)), starts, queries, strict=False)

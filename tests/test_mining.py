@@ -16,13 +16,12 @@ from millirank.catalog.indexes import read_vectors, write_dense
 from millirank.errors import CatalogError
 from millirank.evaluation import fold, part_of
 from millirank.mining import Models, Recipe, Source, mine, normal, without
-from millirank.mining.beside import fused
 from millirank.mining.facts import facts_of
 from millirank.mining.lexical import K1, B, Bm25
 from millirank.mining.queries import Drawn, pseudo_queries
 from millirank.mining.teacher import best, candidates, z
 from millirank_engines.base import EngineError
-from millirank_engines.build.lists import JUDGED, TEACHER, UNJUDGED, Lists, Packed
+from millirank_engines.build.lists import JUDGED, TEACHER, Lists, Packed
 from millirank_engines.model import Template
 
 COLOURS = ["red", "green", "blue", "black", "white"]
@@ -155,48 +154,6 @@ def test_judged_lists_stand_behind_the_mined_ones(tmp_path: Path) -> None:
     assert lists.queries[lists.query[-1]].tolist() == ids(["kettle"])[0]
     with pytest.raises(CatalogError, match="check the ids"):
         mine([source("b")], MODELS, tmp_path, recipe=RECIPE, judgments={"kettle": {"x": 1}})
-
-
-def test_what_is_found_beside_the_judged_products_stands_behind_them(tmp_path: Path) -> None:
-    judgments = {"kettle": {"shop0": 3, "shop20": 0}, "lamp": {"shop31": 2, "shop32": 2}, "chair": {"shop46": 0}}
-    recipe = replace(RECIPE, unjudged=5)
-    lists, _ = mine([source()], MODELS, tmp_path / "beside", recipe=recipe, judgments=judgments)
-    plain, _ = mine([source()], MODELS, tmp_path / "plain", recipe=RECIPE, judgments=judgments)
-    of_people = lists.kind == JUDGED
-    assert (of_people.sum(), (plain.kind == JUDGED).sum()) == (2, 1)  # two that are equally right teach now, too
-    assert lists.rows.shape[1] == RECIPE.width + 5
-    kettle, lamp = lists.rows[of_people], lists.targets[of_people]
-    assert lamp[0, :7].tolist() == [3, 0, *[UNJUDGED] * 5]
-    assert lamp[1, :7].tolist() == [2, 2, *[UNJUDGED] * 5]
-    found = kettle[0, 2:7].tolist()
-    assert len(set(found)) == 5
-    assert {0, 20}.isdisjoint(found)
-    assert all("kettle" in TITLES[row] for row in found)
-    assert (kettle[:, 7:] == -1).all()
-    assert lists.mined().rows.tolist() == plain.mined().rows.tolist()  # the room for them is gone again
-    assert lists.manifest["mined_key"] == plain.manifest["mined_key"]
-    assert lists.manifest["key"] != plain.manifest["key"]
-
-
-def test_what_nobody_judged_gets_the_grade_that_training_gives_it(tmp_path: Path) -> None:
-    judgments = {"kettle": {"shop0": 3, "shop20": 0}}
-    lists, _ = mine([source()], MODELS, tmp_path, recipe=replace(RECIPE, unjudged=3), judgments=judgments)
-    mined = lists.targets[lists.kind == TEACHER]
-    weak = lists.graded(-1.0, 2.0)
-    assert weak.targets[-1, :5].tolist() == [6, 0, -2, -2, -2]
-    assert (weak.rows == lists.rows).all()
-    without_them = lists.graded(None, 1.0)
-    assert without_them.rows[-1, :3].tolist() == [0, 20, -1]
-    assert without_them.targets[-1].tolist() == [3, *[0] * (RECIPE.width + 2)]
-    for graded in (weak, without_them):
-        assert (graded.targets[graded.kind == TEACHER] == mined).all()
-        assert (graded.rows[graded.kind == TEACHER] == lists.rows[lists.kind == TEACHER]).all()
-
-
-def test_two_orders_are_fused_by_their_ranks() -> None:
-    bm25, dense = np.array([0, 3, 2, 0], np.float32), np.array([0.9, 0.1, 0.5, 0.2], np.float32)
-    assert fused(bm25, dense, 4) == [2, 1, 0, 3]
-    assert fused(bm25, dense, 1) == [0]
 
 
 def test_folds_part_the_queries_whatever_their_spelling() -> None:

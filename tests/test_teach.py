@@ -21,7 +21,7 @@ from millirank_engines.base import EngineError, Profile
 from millirank_engines.build import train
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.crossencoder import kept_layers
-from millirank_engines.build.lists import JUDGED, TEACHER, UNJUDGED, Lists
+from millirank_engines.build.lists import TEACHER, Lists
 from millirank_engines.build.train import CrossTeacher, distil
 from millirank_engines.build.trainer import Trainer
 from millirank_engines.pack import pack_pairs
@@ -226,22 +226,6 @@ def test_judgments_alone_are_learned_without_an_epoch_of_mined_lists(work: Path,
     distil(work, teacher, tmp_path / "out", settings, device="cpu", tell=ticks.append)
     assert ticks[-1].steps == 6 * 4  # four judged lists twice, and as many mined ones, four a step
     assert np.mean([tick.loss for tick in ticks[-8:]]) < np.mean([tick.loss for tick in ticks[:8]])
-
-
-@needs_torch
-def test_products_that_nobody_judged_weigh_what_they_are_told_to(work: Path, teacher: Path) -> None:
-    lists = Lists.open(work)
-    people = lists.kind == JUDGED
-    rows, targets = lists.rows.copy(), lists.targets.copy()
-    rows[people, 5:7], targets[people, 5:7] = [58, 59], UNJUDGED
-    beside = replace(lists, rows=rows, targets=targets)
-    plain = Trainer(lists, teacher, SETTINGS, "cpu").lists
-    left_out = Trainer(beside, teacher, SETTINGS, "cpu").lists
-    assert (left_out.rows == plain.rows).all()
-    assert (left_out.targets == plain.targets).all()
-    weak = Trainer(beside, teacher, replace(SETTINGS, unjudged=-1.0, judged_sharpness=1.5), "cpu").lists
-    assert weak.targets[people][0].tolist() == [4.5, 0, 0, 1.5, 0, -1.5, -1.5, 0]
-    assert (weak.targets[~people] == lists.targets[~people]).all()
 
 
 def torch_sgd(trainer: Trainer) -> "torch.optim.Optimizer":

@@ -14,7 +14,6 @@ from millirank_engines.base import EngineError
 
 FORMAT = 2
 TEACHER, JUDGED = 0, 1  # what the targets of a list are: scores of the teacher, or ratings of people
-UNJUDGED = -1.0  # the target of a product in a judged list that nobody rated; ratings start at 0
 
 
 @dataclass(frozen=True)
@@ -76,41 +75,15 @@ class Lists:
         mined = (self.kind == TEACHER)[:, None]
         return replace(self, targets=np.where(mined, self.parts.astype(np.float32) @ by_part, self.targets))
 
-    def graded(self, unjudged: float | None, sharpness: float) -> "Lists":
-        """With the ratings of judged lists as targets.
-
-        Args:
-            unjudged: the grade of products that nobody rated; None leaves them out.
-            sharpness: what each grade is multiplied with; mined lists stay as they are.
-        """
-        judged = (self.kind == JUDGED)[:, None]
-        nobody = judged & (self.targets == UNJUDGED) & (self.rows >= 0)
-        grades = np.where(nobody, 0.0 if unjudged is None else unjudged, self.targets) * sharpness
-        left_out = nobody if unjudged is None else np.zeros_like(nobody)
-        targets = np.where(left_out, 0, np.where(judged, grades, self.targets)).astype(np.float32)
-        return replace(self, rows=np.where(left_out, -1, self.rows).astype(np.int32), targets=targets)
-
-    def wider(self, width: int) -> "Lists":
-        """With room for so many products a list; never with less room than there is."""
-        more = max(0, width - self.rows.shape[1])
-        return replace(
-            self,
-            rows=np.pad(self.rows, ((0, 0), (0, more)), constant_values=-1),
-            targets=np.pad(self.targets, ((0, 0), (0, more))),
-            parts=np.pad(self.parts, ((0, 0), (0, more), (0, 0))),
-        )
-
     def mined(self) -> "Lists":
-        """Without the judged lists, which stand behind the mined ones, their queries and the room that they needed."""
+        """Without the judged lists, which stand behind the mined ones, and their queries."""
         count = int((self.kind == TEACHER).sum())
         last = int(self.query[:count].max(initial=-1)) + 1
         ends = self.queries.offsets[: last + 1]
-        width = int((self.rows[:count] >= 0).any(0).sum())
         return replace(
             self,
             queries=Packed(self.queries.ids[: ends[-1]], ends),
-            **{name: getattr(self, name)[:count] for name in ("query", "kind", "source")},
-            **{name: getattr(self, name)[:count, :width] for name in ("rows", "targets", "parts")},
+            **{name: getattr(self, name)[:count] for name in ("query", "rows", "targets", "parts", "kind", "source")},
         )
 
     def save(self, folder: Path) -> None:

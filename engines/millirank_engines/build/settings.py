@@ -18,8 +18,6 @@ class Settings:
     judged_epochs: int = 2  # afterwards, where there are judgments
     judged_lr: float = 2e-5
     judged_repeats: int = 8  # of each judged list in such an epoch, beside as many mined lists
-    judged_sharpness: float = 1.0  # of ratings as targets: the higher, the less a list's wrong products share
-    unjudged: float | None = None  # the grade of products beside the judged ones; None leaves them out
     lists: int = 16  # a step
     candidates: int = 24  # of a list, at most; the first of each list are drawn anew for every epoch
     product_tokens: tuple[int, ...] = (24, 32, 48)  # a limit is drawn for each step, so that one model serves several

@@ -53,7 +53,6 @@ class Trainer:
     def __init__(self, lists: Lists, init: Path, settings: Settings, device: str) -> None:
         import torch
 
-        lists = lists.graded(settings.unjudged, settings.judged_sharpness)
         self.lists, self.settings, self.device = lists, settings, device
         deeper, self.guide = net.load(init, device)
         self.config, shared = net.shallow(deeper, self.guide, settings.layers)

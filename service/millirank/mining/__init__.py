@@ -21,7 +21,6 @@ from millirank.evaluation import Judgments
 from millirank_engines.build.lists import TEACHER, Lists, Packed, read_manifest
 from millirank_engines.model import Template
 
-from .beside import Beside, beside
 from .clicks import read_clicks
 from .facts import facts_of
 from .judged import with_judgments, without
@@ -131,9 +130,7 @@ def mine(
     else:
         lists = _mined(sources, models, recipe, hold_out, step)
     if judgments:
-        search = _search(sources, models, recipe, step)
-        ids = [s.ids for s in sources]
-        lists = with_judgments(lists, ids, judgments, models.packed_queries, search, recipe.unjudged)
+        lists = with_judgments(lists, [s.ids for s in sources], judgments, models.packed_queries)
     split = np.bincount(lists.source[lists.kind == TEACHER], minlength=len(sources))
     for catalogue, count in zip(facts["catalogues"], split.tolist(), strict=True):
         catalogue["pseudo_queries"] = count
@@ -152,12 +149,11 @@ def _facts(
         "word_embeddings": models.word_embeddings,
         "special": dict(models.special),
         "template": asdict(models.template),
-        "recipe": {name: value for name, value in asdict(recipe).items() if name != "unjudged"},
+        "recipe": asdict(recipe),
         "kinds": {kind: KINDS[kind] for kind in recipe.kinds},
         "held_out": sorted({normal(q) for q in hold_out}),
     }
     judged = {
-        "unjudged": recipe.unjudged,
         "judged_queries": sorted(judgments),
         "judgments": sum(map(len, judgments.values())),
         "judgments_sha256": hashlib.sha256(json.dumps(judgments, sort_keys=True).encode()).hexdigest(),
@@ -182,7 +178,13 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         mine_now = pseudo_queries(source.titles, facts, Drawn(int(counts[number]), hold_out, kinds=kinds), rng)
         if not mine_now:
             raise CatalogError(f"no words are shared by several titles of {source.name}: train on a larger catalogue")
-        catalogue = Searchable(Bm25(source.texts), _vectors(source, models, step), Negatives(facts))
+        catalogue = Searchable(
+            Bm25(source.texts),
+            source.vectors
+            if source.vectors is not None
+            else _encoded(source.texts, models.product_vectors, f"encode {source.name}", step),
+            Negatives(facts),
+        )
         asked = [query.read for query in mine_now]
         vectors = _encoded(asked, models.query_vectors, f"encode queries for {source.name}", step)
         step(f"mine {source.name}", 0, len(mine_now))
@@ -206,21 +208,6 @@ def _mined(sources: Sequence[Source], models: Models, recipe: Recipe, hold_out: 
         manifest={"pseudo_queries": dict(Counter(query.kind for query in queries)), "parts": list(recipe.weights)},
     )
     return made.mixed(recipe.weights)
-
-
-def _search(sources: Sequence[Source], models: Models, recipe: Recipe, step: Step) -> Beside:
-    return beside(
-        [source.texts for source in sources],
-        lambda number: _vectors(sources[number], models, step),
-        models.query_vectors,
-        recipe.unjudged + recipe.width,
-    )
-
-
-def _vectors(source: Source, models: Models, step: Step) -> NDArray[np.float32]:
-    if source.vectors is not None:
-        return source.vectors
-    return _encoded(source.texts, models.product_vectors, f"encode {source.name}", step)
 
 
 def _encoded(texts: Sequence[str], encode: Encode, what: str, step: Step, block: int = 2048) -> NDArray[np.float32]:

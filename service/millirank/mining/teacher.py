@@ -36,7 +36,6 @@ class Recipe:
     dense_weight: float = 1.0  # in the teacher
     bm25_weight: float = 1.5
     rule_weight: float = 1.5
-    unjudged: int = 0  # products that are found for a judged query and that nobody judged, in its list
     seed: int = 13
 
     @property

@@ -32,7 +32,8 @@ NOTES = (
     "What `millirank train` was told other than for `base`, which has all kinds and --mix dense=1,bm25=0.5,rule=1.5:",
 )
 CHOSEN = "chosen"  # a case of its own: model and weight of each fold by the other folds
-WEAK = "--epochs 0 --init base --candidates 48"
+TRIED = "at commit feeaa01, the options went afterwards: "
+WEAK = f"{TRIED}--epochs 0 --init base --candidates 48"
 STUDENT = "--init base --teacher base=2 --mined-weight 0"
 RECIPES = {
     "asmined": "--mix dense=1,bm25=1.5,rule=1.5",
@@ -52,6 +53,8 @@ RECIPES = {
     "s2": f"{STUDENT} --layers 2 --epochs 4",
     "three": f"{STUDENT} --layers 3 --epochs 6",
     "two": f"{STUDENT} --layers 2 --epochs 6",
+}
+FOLDED = {
     "cvA": "--judged-epochs 2 --judged-lr 2e-5 --epochs 0 --init base",
     "cvB": "--judged-epochs 4 --judged-lr 5e-5 --epochs 0 --init base",
     "cvC": "--judged-epochs 8 --judged-lr 5e-5 --epochs 0 --init base",
@@ -61,7 +64,8 @@ RECIPES = {
     "wB": f"{WEAK} --unjudged 50 --unjudged-grade 0 --judged-epochs 4 --judged-lr 5e-5 --judged-sharpness 2",
     "wC": f"{WEAK} --unjudged 50 --unjudged-grade -1 --judged-epochs 2 --judged-lr 2e-5 --judged-sharpness 1",
     "wD": f"{WEAK} --judged-epochs 4 --judged-lr 3e-5 --judged-sharpness 2",
-    "wT": "as wA, --init three",
+    "halfp": "as cvA in halves, --folds 2",
+    "halfq": "as wC in halves, --folds 2",
 }
 SHOWN = {"queries", *(f"ndcg@10{what}" for what in ("", " difference", " difference low", " difference high"))}
 SHOWN |= {f"ndcg@10 {what}" for what in ("difference p", "judged", "judged difference", "judged difference p")}
@@ -84,12 +88,16 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
 
 
 def orders_of(model: str, name: str, heads: Sequence[Head], stored: Stored, folds: int) -> list[list[str]] | None:
-    """A model's final orders, each query by the fold that never saw it; None where it has not scored these heads."""
+    """A model's final orders, each query by the fold that never saw it; None where it has not scored these heads.
+
+    A model that was trained without judgments has no folds.
+    """
     if model == "bm25":
         return [list(head.words) for head in heads]
     if model == "fused":
         return [list(head.ids) for head in heads]
-    keys = [f"{model}{part_of(head.query, folds)}@{name}" if folds else f"{model}@{name}" for head in heads]
+    whole = not folds or f"{model}@{name}" in stored
+    keys = [f"{model}@{name}" if whole else f"{model}{part_of(head.query, folds)}@{name}" for head in heads]
     if any(key not in stored for key in keys):
         return None
     return [head.ranked(stored[key][place]) for place, (key, head) in enumerate(zip(keys, heads, strict=True))]
@@ -127,15 +135,16 @@ def choice(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[st
 
 
 def told(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: bool) -> Iterator[str]:
-    """Lines on each model's recipe, and on those that are not there."""
+    """Lines on each model's recipe, and, where all were to be compared, on those that are not there."""
+    known = FOLDED if folds else RECIPES
     yield ""
     for model in models:
-        if model in RECIPES:
-            yield f"- `{model}`: {RECIPES[model]}"
+        if model in known:
+            yield f"- `{model}`: {known[model]}"
     scored = {key.partition("@")[0] for key in stored if key.partition("@")[2] in heads}
-    missing = [name for name in RECIPES if name not in models and name not in scored and name.startswith("cv") == folds]
-    if missing:
-        yield f"- not measured yet: {', '.join(f'`{name}` ({RECIPES[name]})' for name in missing)}"
+    missing = [name for name in known if name not in models and (f"{name}0" if folds else name) not in scored]
+    if missing and len(missing) < len(known) / 2:
+        yield f"- not measured yet: {', '.join(f'`{name}` ({known[name]})' for name in missing)}"
 
 
 def main() -> None:

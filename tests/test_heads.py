@@ -72,3 +72,14 @@ def test_no_weight_leaves_the_fused_order(heads: list[Any]) -> None:
     scores = np.array([0, 0, 9], np.float32)
     assert heads[0].ranked(scores, 0.0) == list(heads[0].ids)
     assert heads[0].ranked(scores, 1.0) == ["exact", "c", "a", "b", "tail"]
+
+
+def test_scores_are_picked_for_the_same_candidates(heads: list[Any]) -> None:
+    from dataclasses import replace
+
+    from heads import picked
+
+    scores = np.arange(18, dtype=np.float32).reshape(6, 3)
+    assert picked([heads[4], heads[1]], heads, scores).tolist() == [[12, 13, 14], [3, 4, 5]]
+    with pytest.raises(SystemExit, match="'kettle' has another order"):
+        picked([replace(heads[0], ids=["a", "exact", "b", "c", "tail"])], heads, scores)

@@ -70,11 +70,6 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     epochs: Annotated[int | None, typer.Option(min=0, help="Over what was mined; 0 learns judgments alone.")] = None,
     judged_epochs: Annotated[int, typer.Option(min=0, help="Afterwards, over judgments and clicks.")] = 2,
     judged_lr: Annotated[float, typer.Option(help="The highest learning rate of these.")] = 2e-5,
-    judged_sharpness: Annotated[float, typer.Option(help="Of grades: the higher, the more the best count.")] = 1.0,
-    unjudged: Annotated[
-        int, typer.Option(min=0, help="Products beside the judged ones that a search finds, in each judged list.")
-    ] = Recipe.unjudged,
-    unjudged_grade: Annotated[float, typer.Option(help="What these are worth; a bad product is worth 0.")] = 0.0,
     layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     teacher: Annotated[
@@ -120,7 +115,6 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
         each=each or wanted.each,
         right=right,
         wrong=wrong,
-        unjudged=unjudged,
         seed=seed,
     )
     limits = _limits(product_tokens)
@@ -148,8 +142,6 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
                 lr=lr,
                 judged_epochs=judged_epochs,
                 judged_lr=judged_lr,
-                judged_sharpness=judged_sharpness,
-                unjudged=unjudged_grade if unjudged else None,
                 lists=lists,
                 candidates=candidates or wanted.candidates,
                 product_tokens=limits,

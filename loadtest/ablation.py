@@ -4,7 +4,8 @@ python loadtest/ablation.py --heads chorus=HEADS demo=HEADS --scores scores.npz 
 python loadtest/ablation.py --heads judged=HEADS --scores scores.npz --folds 5 --models cvA cvB --name cross-validation
 
 Scores are named MODEL@HEADS, as `loadtest/heads.py score` made each; with --folds MODELi@HEADS is the model that never
-saw part i of the judged queries, and ranks those alone.
+saw part i of the judged queries, and ranks those alone. Where MODELij@HEADS is there, too, a case `chosen` is added:
+for each part the model and the weight that are best on the other parts (see nested.py).
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from firststage import development
 from heads import Head, heads_of, scored
+from nested import WEIGHTS, choices, complete, nested
 from numpy.typing import NDArray
 from report import Row, write
 
@@ -29,6 +31,9 @@ NOTES = (
     "",
     "What `millirank train` was told other than for `base`, which has all kinds and --mix dense=1,bm25=0.5,rule=1.5:",
 )
+CHOSEN = "chosen"  # a case of its own: model and weight of each fold by the other folds
+TRIED = "at commit feeaa01, the options went afterwards: "
+WEAK = f"{TRIED}--epochs 0 --init base --candidates 48"
 STUDENT = "--init base --teacher base=2 --mined-weight 0"
 RECIPES = {
     "asmined": "--mix dense=1,bm25=1.5,rule=1.5",
@@ -48,15 +53,24 @@ RECIPES = {
     "s2": f"{STUDENT} --layers 2 --epochs 4",
     "three": f"{STUDENT} --layers 3 --epochs 6",
     "two": f"{STUDENT} --layers 2 --epochs 6",
+}
+FOLDED = {
     "cvA": "--judged-epochs 2 --judged-lr 2e-5 --epochs 0 --init base",
     "cvB": "--judged-epochs 4 --judged-lr 5e-5 --epochs 0 --init base",
     "cvC": "--judged-epochs 8 --judged-lr 5e-5 --epochs 0 --init base",
     "cvD": "--judged-epochs 4 --judged-lr 1e-4 --epochs 0 --init base",
     "cvT": "--judged-epochs 4 --judged-lr 5e-5 --epochs 0 --init three",
+    "wA": f"{WEAK} --unjudged 50 --unjudged-grade -1 --judged-epochs 4 --judged-lr 3e-5 --judged-sharpness 1.5",
+    "wB": f"{WEAK} --unjudged 50 --unjudged-grade 0 --judged-epochs 4 --judged-lr 5e-5 --judged-sharpness 2",
+    "wC": f"{WEAK} --unjudged 50 --unjudged-grade -1 --judged-epochs 2 --judged-lr 2e-5 --judged-sharpness 1",
+    "wD": f"{WEAK} --judged-epochs 4 --judged-lr 3e-5 --judged-sharpness 2",
+    "halfp": "as cvA in halves, --folds 2",
+    "halfq": "as wC in halves, --folds 2",
 }
 SHOWN = {"queries", *(f"ndcg@10{what}" for what in ("", " difference", " difference low", " difference high"))}
 SHOWN |= {f"ndcg@10 {what}" for what in ("difference p", "judged", "judged difference", "judged difference p")}
 Stored = Mapping[str, NDArray[np.float32]]
+Chosen = tuple[list[list[str]], str]  # an order of each query, and what they were made with
 
 
 def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
@@ -74,12 +88,16 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
 
 
 def orders_of(model: str, name: str, heads: Sequence[Head], stored: Stored, folds: int) -> list[list[str]] | None:
-    """A model's final orders, each query by the fold that never saw it; None where it has not scored these heads."""
+    """A model's final orders, each query by the fold that never saw it; None where it has not scored these heads.
+
+    A model that was trained without judgments has no folds.
+    """
     if model == "bm25":
         return [list(head.words) for head in heads]
     if model == "fused":
         return [list(head.ids) for head in heads]
-    keys = [f"{model}{part_of(head.query, folds)}@{name}" if folds else f"{model}@{name}" for head in heads]
+    whole = not folds or f"{model}@{name}" in stored
+    keys = [f"{model}@{name}" if whole else f"{model}{part_of(head.query, folds)}@{name}" for head in heads]
     if any(key not in stored for key in keys):
         return None
     return [head.ranked(stored[key][place]) for place, (key, head) in enumerate(zip(keys, heads, strict=True))]
@@ -102,16 +120,31 @@ def rows_of(case: str, scores: Mapping[str, Scores], first: Sequence[str]) -> It
                 yield Row(f"{case}/{model}", f"{named} p", found.p, "")
 
 
+def choice(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[str], parts: int) -> Chosen | None:
+    """The orders of nested choice and what was chosen, where there is anything to choose from."""
+    found = [model for model in models if complete(model, name, stored, parts)]
+    if not found:
+        return None
+    made = list(choices(found, name, heads, stored, parts))
+    picked = ", ".join(f"{one.model} at {one.weight:g} for part {one.part}" for one in made)
+    weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
+    told = (
+        f"- `{CHOSEN}` of `{name}`: among {', '.join(f'`{model}`' for model in found)} with weights {weights}: {picked}"
+    )
+    return nested(made, name, heads, stored), told
+
+
 def told(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: bool) -> Iterator[str]:
-    """Lines on each model's recipe, and on those that are not there."""
+    """Lines on each model's recipe, and, where all were to be compared, on those that are not there."""
+    known = FOLDED if folds else RECIPES
     yield ""
     for model in models:
-        if model in RECIPES:
-            yield f"- `{model}`: {RECIPES[model]}"
+        if model in known:
+            yield f"- `{model}`: {known[model]}"
     scored = {key.partition("@")[0] for key in stored if key.partition("@")[2] in heads}
-    missing = [name for name in RECIPES if name not in models and name not in scored and name.startswith("cv") == folds]
-    if missing:
-        yield f"- not measured yet: {', '.join(f'`{name}` ({RECIPES[name]})' for name in missing)}"
+    missing = [name for name in known if name not in models and (f"{name}0" if folds else name) not in scored]
+    if missing and len(missing) < len(known) / 2:
+        yield f"- not measured yet: {', '.join(f'`{name}` ({known[name]})' for name in missing)}"
 
 
 def main() -> None:
@@ -127,10 +160,14 @@ def main() -> None:
     stored = {key: value for path in given.scores for key, value in np.load(path).items()}
     models = given.models or list(dict.fromkeys(key.partition("@")[0] for key in stored))
     rows: list[Row] = []
+    picked: list[str] = []
     for text in given.heads:
         name, _, folder = text.partition("=")
         heads = heads_of(Path(folder))
         orders = {model: orders_of(model, name, heads, stored, given.folds) for model in ("bm25", "fused", *models)}
+        if given.folds and (found := choice(name, heads, stored, models, given.folds)):
+            orders[CHOSEN] = found[0]
+            picked.append(found[1])
         for case, places in sets_of(name, heads).items():
             chosen = [heads[place] for place in places]
             scores = {
@@ -141,7 +178,7 @@ def main() -> None:
             rows += rows_of(case, scores, given.first)
     title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
     named = [text.partition("=")[0] for text in given.heads]
-    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds))]
+    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds)), *picked]
     write(given.name, title, notes, rows, shown=SHOWN if len(given.first) == 1 else None)
 
 

@@ -2,6 +2,7 @@
 
 python loadtest/heads.py make --index INDEX --judgments judgments.csv --count 2000 --out HEADS
 python loadtest/heads.py score --heads HEADS MODEL scores.npy
+python loadtest/heads.py pick --heads HEADS --others OTHERS scores.npz base@others base@heads picked.npz
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millirank.evaluation import Judgments, Scores, score
-from millirank.rerank import blend
+from millirank.rerank import WEIGHT, blend
 from millirank.types import Order
 from millirank_engines.build.lists import TEACHER, Lists, Packed
 
@@ -41,10 +42,10 @@ class Head:
     depth: int  # how many are scored
     grades: Mapping[str, int]
 
-    def ranked(self, scores: NDArray[np.float32]) -> list[str]:
-        """The final order by scores of the head, (width,), of which the first depth count."""
+    def ranked(self, scores: NDArray[np.float32], weight: float = WEIGHT) -> list[str]:
+        """The final order by scores of the head, (width,), of which the first depth count, and a reranker's weight."""
         order = Order(np.arange(len(self.ids), dtype=np.uint32), np.array(self.prior, np.float32), self.exact)
-        return [self.ids[row] for row in blend(order, scores[: self.depth]).rows.tolist()]
+        return [self.ids[row] for row in blend(order, scores[: self.depth], weight).rows.tolist()]
 
 
 def scored(heads: Sequence[Head], orders: Sequence[Sequence[str]]) -> Scores:
@@ -100,6 +101,24 @@ def make(stage: "FirstStage", asked: "Sequence[Asked]", out: Path, fields: Seque
     return len(made)
 
 
+def picked(heads: Sequence[Head], others: Sequence[Head], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a model said of the same candidates for other heads: heads whose products are read with other fields.
+
+    Args:
+        heads: the heads.
+        others: that were scored, (others, width), float32; every head is among them.
+        scores: of the others.
+
+    Raises:
+        SystemExit: if a query is not among the others with the same order.
+    """
+    places = {(other.set, other.query, other.depth, *other.ids): place for place, other in enumerate(others)}
+    try:
+        return scores[[places[head.set, head.query, head.depth, *head.ids] for head in heads]]
+    except KeyError as error:
+        raise SystemExit(f"{error.args[0][1]!r} has another order there: make both heads from one index") from error
+
+
 def _text(product: Mapping[str, Any], fields: Sequence[str]) -> str:
     from millirank_engines.model import Template
 
@@ -149,7 +168,18 @@ def main() -> None:
     scorer.add_argument("--device", help="cuda or cpu")
     scorer.add_argument("model", type=Path, help="a folder that `millirank train` wrote")
     scorer.add_argument("scores", type=Path, help="the file that is written, .npy")
+    picker = commands.add_parser("pick")
+    picker.add_argument("--heads", type=Path, required=True)
+    picker.add_argument("--others", type=Path, required=True, help="heads of the same index that were scored")
+    picker.add_argument("scores", type=Path, help="an NPZ file of MODEL@NAME")
+    picker.add_argument("named", help="MODEL@NAME of the others")
+    picker.add_argument("name", help="MODEL@NAME that is written")
+    picker.add_argument("out", type=Path, help="the file that is written, .npz")
     given = parser.parse_args()
+    if given.command == "pick":
+        found = picked(heads_of(given.heads), heads_of(given.others), np.load(given.scores)[given.named])
+        np.savez(given.out, **{given.name: found})
+        return
     if given.command == "score":
         from millirank_engines.build.teach import scored as logits
         from millirank_engines.build.train import first_device

@@ -122,11 +122,11 @@ class Reranker:
         scores: dict[str, NDArray[np.float32]] = {}
         for place, loaded in enumerate(self.engines):
             mine = {q: rows for q, rows in heads.items() if part_of(q, len(self.engines)) == place}
-            scores |= self._scores(loaded, mine)
+            scores |= self.scores(loaded, mine)
         finals = {query: blend(order, scores[query]) for query, order in asked.orders.items()}
         return {query: list(self.stage.snapshot.ids(order.rows)) for query, order in finals.items()}
 
-    def _scores(self, loaded: LoadedEngine, heads: Mapping[str, NDArray[np.uint32]]) -> dict[str, NDArray[np.float32]]:
+    def scores(self, loaded: LoadedEngine, heads: Mapping[str, NDArray[np.uint32]]) -> dict[str, NDArray[np.float32]]:
         """The scores of each query's candidates, by pairs of similar length together."""
         queries = list(heads)
         if not queries:

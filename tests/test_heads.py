@@ -47,3 +47,39 @@ def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> N
     found = {(row.case, row.metric): row.value for row in rows}
     assert found["shop/cv", "ndcg@10 judged difference"] > 0
     assert ("shop/base", "ndcg@10 difference") not in found
+
+
+def test_a_choice_for_a_part_never_sees_its_queries(heads: list[Any]) -> None:
+    from nested import choices, complete, nested
+
+    places = [part_of(head.query, 2) for head in heads]
+    right, wrong = [0.0, 0.0, 9.0], [9.0, 0.0, -9.0]
+    good = np.array([right] * 6, np.float32)
+    bad = np.array([wrong] * 6, np.float32)
+    for_one = np.array([right if place else wrong for place in places], np.float32)
+    stored = {f"{name}@shop": good for name in ("a0", "a1")} | {f"{name}@shop": bad for name in ("b0", "b1")}
+    stored |= {"a01@shop": for_one, "b01@shop": for_one[[places.index(1 - place) for place in places]]}
+    assert complete("a", "shop", stored, 2)
+    assert not complete("c", "shop", stored, 2)
+    made = list(choices(["a", "b"], "shop", heads, stored, 2))
+    assert [choice.model for choice in made] == ["a", "b"]  # a is right on part 1, so part 0 takes it
+    assert all(choice.weight > 0 for choice in made)
+    firsts = [order[1] for order in nested(made, "shop", heads, stored)]
+    assert firsts == ["c" if place == 0 else "a" for place in places]
+
+
+def test_no_weight_leaves_the_fused_order(heads: list[Any]) -> None:
+    scores = np.array([0, 0, 9], np.float32)
+    assert heads[0].ranked(scores, 0.0) == list(heads[0].ids)
+    assert heads[0].ranked(scores, 1.0) == ["exact", "c", "a", "b", "tail"]
+
+
+def test_scores_are_picked_for_the_same_candidates(heads: list[Any]) -> None:
+    from dataclasses import replace
+
+    from heads import picked
+
+    scores = np.arange(18, dtype=np.float32).reshape(6, 3)
+    assert picked([heads[4], heads[1]], heads, scores).tolist() == [[12, 13, 14], [3, 4, 5]]
+    with pytest.raises(SystemExit, match="'kettle' has another order"):
+        picked([replace(heads[0], ids=["a", "exact", "b", "c", "tail"])], heads, scores)

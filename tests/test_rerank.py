@@ -24,3 +24,18 @@ def test_the_others_are_blended_as_if_there_were_no_exact_ones() -> None:
     scores = np.array([-1, 4, 0], np.float32)
     assert blend(whole, scores).rows.tolist() == [7, *blend(rest, scores).rows.tolist()]
     assert blend(whole, scores[:0]).rows.tolist() == [7, 10, 11, 12]
+
+
+def test_a_short_head_changes_where_candidates_are_near_each_other() -> None:
+    near = np.array([0.30, 0.29, 0.15, 0.12, 0.10, 0.09, 0.08, 0.07, 0.06, 0.05, 0.0], np.float32)
+    rows = np.arange(len(near), dtype=np.uint32)
+    preferred = np.array([-1, 1], np.float32)
+    assert blend(Order(rows, near), preferred).rows.tolist() == [1, 0, *range(2, 11)]
+    assert blend(Order(rows[:2], near[:2]), preferred).rows.tolist() == [0, 1]  # nothing tells that they are near
+    far = near.copy()
+    far[0] = 1.0
+    assert blend(Order(rows, far), preferred).rows.tolist() == list(range(11))
+    deep = Order(rows[:10], near[:10])
+    scores = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3], np.float32)
+    expected = 0.5 * (scores - scores.mean()) / scores.std() + (near[:10] - near[:10].mean()) / near[:10].std()
+    assert blend(deep, scores).rows.tolist() == (-expected).argsort(kind="stable").tolist()

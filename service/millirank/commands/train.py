@@ -68,6 +68,8 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     candidates: Annotated[int | None, typer.Option(min=2, help="Of a list, in one step.")] = None,
     lists: Annotated[int, typer.Option(min=1, help="A step.")] = 16,
     epochs: Annotated[int | None, typer.Option(min=0, help="Over what was mined; 0 learns judgments alone.")] = None,
+    judged_epochs: Annotated[int, typer.Option(min=0, help="Afterwards, over judgments and clicks.")] = 2,
+    judged_lr: Annotated[float, typer.Option(help="The highest learning rate of these.")] = 2e-5,
     layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     teacher: Annotated[
@@ -138,6 +140,8 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
                 hidden=hidden,
                 epochs=wanted.epochs if epochs is None else epochs,
                 lr=lr,
+                judged_epochs=judged_epochs,
+                judged_lr=judged_lr,
                 lists=lists,
                 candidates=candidates or wanted.candidates,
                 product_tokens=limits,

@@ -179,15 +179,16 @@ def test_without_its_compiler_the_backend_names_what_installs_it(monkeypatch: py
         backend_of("fused")
 
 
-def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["output", "intermediate"])
+def test_weights_beyond_float16_are_refused(part: str, tmp_path: Path) -> None:
     source = write_model(tmp_path / "huge", Tiny(**SMALL))
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(source / "model.safetensors")
-    name = next(key for key in tensors if key.endswith("layer.1.output.dense.weight"))
+    name = next(key for key in tensors if key.endswith(f"layer.1.{part}.dense.weight"))
     tensors[name][0, 0] = 1e6
     save_file(tensors, source / "model.safetensors")
-    with pytest.raises(ModelRefused, match=r"outer\.weight has a weight of 1e\+06.*--backend openvino"):
+    with pytest.raises(ModelRefused, match=r"1\.(outer|inner)\.weight has a weight of .*e\+0.*--backend openvino"):
         build_engine(str(source), tmp_path / "out", task="embed", backend="fused", profiles=[WIDE])
 
 
@@ -236,6 +237,12 @@ def test_where_the_gpu_is_sizes_that_compile_are_timed_and_no_others_kept(
     program, _, code = read_program(tmp_path / PROGRAM)
     assert set(code) == {launch.kernel for launch in program.launches[WIDE]} < {one.name for one in asked}
     assert not cuda.open
+    monkeypatch.setattr(tuning.Bench, "inference", lambda _, __, steps: len(steps))
+    fused.compile(made, tmp_path, Profiles((WIDE,)), tmp_path, said.append)
+    program, _, code = read_program(tmp_path / PROGRAM)
+    assert [launch.kernel for launch in program.launches[WIDE]] == list(code)
+    assert program.counters == {WIDE: 5 * (32 + 32)}
+    assert "first.x" in program.buffers
     monkeypatch.setattr(fused_backend.Fused, "_compiled", lambda *_: {})
     with pytest.raises(EngineError, match="more shared memory than this GPU has: use --backend tensorrt"):
         fused.compile(made, tmp_path, Profiles((WIDE,)), tmp_path, said.append)
@@ -244,7 +251,7 @@ def test_where_the_gpu_is_sizes_that_compile_are_timed_and_no_others_kept(
 def test_a_bucket_is_one_kernel_where_that_takes_less() -> None:
     layers, profile = Layers(MINILM, 1536), Profile(2, 8)
     asked = tuning.candidates(layers, profile)
-    joint = {cut: joined.step(layers, profile, cut) for cut in joined.cuts(layers, profile)}
+    joint = {cut: joined.joint_step(layers, profile, cut) for cut in joined.cuts(layers, profile)}
     quickest = list(joint)[-1]
 
     class Clock:
@@ -267,17 +274,35 @@ def test_a_bucket_is_one_kernel_where_that_takes_less() -> None:
     assert several.counters == 0
 
 
-def test_the_joint_kernel_compiles_and_covers_every_block() -> None:
+def test_the_joint_kernel_compiles_without_a_gpu() -> None:
     small = Network(2, 2, 32, "gelu", 1e-12, 0, 64, type_ids=True, head="bert")
     layers = Layers(small, 64)
-    cut = next(joined.cuts(layers, WIDE))
-    step = joined.step(layers, WIDE, cut)
+    step = joined.joint_step(layers, WIDE, next(joined.cuts(layers, WIDE)))
     assert len(step.addresses) == len(variants.ARGUMENTS["network"])
     made = variants.compiled(step.variant, (9, 0))
     assert made is not None
     assert made.code.startswith(b"\x7fELF")
-    assert not list(joined.cuts(layers, Profile(1, 256)))  # too long for it
-    assert len(list(joined.cuts(Layers(MINILM, 1536), Profile(50, 32)))) > 1
+
+
+def test_the_joint_kernel_has_a_block_for_every_part_of_the_fullest_case() -> None:
+    cut = joined.Cut(rows=64, columns=64, wider=128, depth=64, deeper=64, heads=2, embedded=4)
+    step = joined.joint_step(Layers(MINILM, 1536), Profile(50, 32), cut)
+    embeds, blocks, heads, first = 50 * 8, 25, 50 * 12 // 2, 4  # 1,600 tokens, 50 first ones
+    layer = blocks * 9 + heads + blocks * (6 + 12 + 6)  # query, key and value; attention; the three products behind
+    last = blocks * 9 + heads + first * (12 + 48 + 12 + 12) + 50  # pooler and scores, too
+    assert step.grid == (embeds + 5 * layer + last, 1, 1)
+    mean = joined.joint_step(Layers(replace(MINILM, head="mean"), 1536), Profile(50, 32), cut)
+    assert mean.grid == (embeds + 6 * layer + 50, 1, 1)
+    assert joined.counters(Profile(50, 32), cut) == 5 * (32 + 32)  # whole cache lines
+
+
+def test_cuts_fit_every_width_or_there_are_none() -> None:
+    found = list(joined.cuts(Layers(replace(MINILM, hidden=48, heads=3), 1200), Profile(1, 16)))
+    assert found
+    assert min(min(cut.depth, cut.deeper, cut.columns, cut.wider, cut.first_columns) for cut in found) >= 16
+    assert not list(joined.cuts(Layers(MINILM, 1536), Profile(1, 256)))  # too long
+    huge = Layers(replace(MINILM, layers=48, hidden=4096, heads=64), 16384)
+    assert not list(joined.cuts(huge, Profile(1, 16)))  # an int32 does not reach its last weight
 
 
 def test_a_driver_outside_the_baseline_is_refused_where_the_gpu_is() -> None:
@@ -309,7 +334,7 @@ def test_a_compiler_that_dies_is_told_with_what_helps(tmp_path: Path) -> None:
 def adder(cuda: FakeCuda, folder: Path, profiles: tuple[Profile, ...]) -> FusedEngine:
     """An engine of one kernel, which adds up the valid tokens of every sequence."""
     names = ("input_ids", "token_type_ids", "starts", "1.factor", "output", "progress")
-    counters = {WIDE: 100}
+    counters = dict.fromkeys(profiles, 100)
     launch = Launch("add", (1, 1, 1), names)
     program = Program(
         {"add": Kernel("add", 32, 0)}, {"x": 64}, dict.fromkeys(profiles, (launch,)), counters, "score", 0, types=True
@@ -411,6 +436,11 @@ def test_a_program_without_a_profile_or_that_is_none_is_refused(tmp_path: Path) 
     adder(cuda, tmp_path, (WIDE,)).close()
     with pytest.raises(EngineError, match="has no program for 4x8"):
         FusedEngine(tmp_path / PROGRAM, (Profile(4, 8),), "fp16", cuda=cuda)
+    launch = Launch("add", (1, 1, 1), ("progress",))
+    program = Program({"add": Kernel("add", 32, 0)}, {}, {WIDE: (launch,)}, {}, "score", 0, types=True)
+    write_program(tmp_path / PROGRAM, program, {}, {"add": b"code"})
+    with pytest.raises(EngineError, match="counts progress, but has no counters"):
+        FusedEngine(tmp_path / PROGRAM, (WIDE,), "fp16", cuda=cuda)
     (tmp_path / PROGRAM).write_bytes(b"no safetensors")
     with pytest.raises(EngineError, match=r"is no program .*--backend fused"):
         FusedEngine(tmp_path / PROGRAM, (WIDE,), "fp16", cuda=cuda)

@@ -76,7 +76,7 @@ class Program:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Program":
         """Reads what to_json wrote; KeyError, TypeError, ValueError or EngineError if it is something else."""
-        return cls(
+        program = cls(
             kernels={name: Kernel(**kernel) for name, kernel in data["kernels"].items()},
             buffers=data["buffers"],
             launches={
@@ -88,6 +88,10 @@ class Program:
             width=data["width"],
             types=data["types"],
         )
+        for profile, row in program.launches.items():
+            if not program.counters.get(profile) and any(PROGRESS in launch.addresses for launch in row):
+                raise ValueError(f"{profile} counts progress, but has no counters")
+        return program
 
 
 def write_program(

@@ -84,7 +84,6 @@ class Core:
             hopes=False,  # an embedding that fails costs what a rerank that fails costs, and is worth more
         )
         self._depth = Depth(self._reranks.costs)
-        self._reranks.beside = self._depth.observe
         self.snapshots: dict[int, ProductTokens] = {}
 
     @property

@@ -103,12 +103,9 @@ class CostTable:
         self._solve(sequences)
         return self._covers[self._edge(length)].cost[sequences] * self.median.value
 
-    def cost(self, counts: Sequence[int], *, typical: bool = False) -> float:
-        """Seconds at most, or as often as not, for counts[e] sequences of each edge."""
-        parts = [(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts)]
-        if typical:
-            return self.median.value * sum(self._covers[edge].cost[n] for edge, n in parts)
-        return sum(self._paced(edge, n) for edge, n in parts)
+    def cost(self, counts: Sequence[int]) -> float:
+        """Seconds, at the present pace, for counts[e] sequences of each edge."""
+        return sum(self._paced(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts))
 
     def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
         """The engine calls that score sequences of these lengths at the least cost.
@@ -134,14 +131,7 @@ class CostTable:
         return chunks
 
     def depth_that_fits(
-        self,
-        lengths: Sequence[NDArray[np.integer]],
-        budget: float,
-        together: int = 0,
-        most: int | None = None,
-        *,
-        typical: bool = False,
-        within: int = 1,
+        self, lengths: Sequence[NDArray[np.integer]], budget: float, together: int = 0, most: int | None = None
     ) -> int:
         """How many candidates of each request can be scored, all requests together, within the budget.
 
@@ -150,8 +140,6 @@ class CostTable:
             budget: seconds, at the present pace.
             together: how many requests there are, alike to these; 0 means just these.
             most: the depth that is enough; None for the longest request's own.
-            typical: whether the budget must hold as often as not, and not nearly always.
-            within: candidates by which the depth may be less than the largest: each that is tried takes 15 µs.
 
         Returns:
             The largest depth, up to the most, whose plan fits; 0 if none does.
@@ -161,11 +149,6 @@ class CostTable:
         if not deepest:
             return 0
         times = together or len(lengths)
-        most_at_once = deepest * times
-        if self._solved >= most_at_once:  # mostly all fits, even if every pair were as long as the longest
-            longest = max(int(own[:deepest].max(initial=0)) for own in lengths)
-            if (self.typical if typical else self.predicted)(most_at_once, longest) <= budget:
-                return deepest
         buckets = [self._bucket(lengths[place % len(lengths)][:deepest]) for place in range(min(times, len(lengths)))]
 
         def cost(depth: int) -> float:
@@ -173,13 +156,13 @@ class CostTable:
             counts = np.bincount(own, minlength=len(self.edges))
             if times > len(buckets):
                 counts = counts * times // len(buckets)
-            return self.cost(counts.tolist(), typical=typical)
+            return self.cost(counts.tolist())
 
         low, high, above = 0, deepest, cost(deepest)  # low fits, or is nothing; high does not
         if above <= budget:
             return deepest
         middle, stride = round(deepest * budget / above), STRIDE  # cost grows about evenly with depth
-        while high - low > within:
+        while high - low > 1:
             middle = min(max(middle, low + 1), high - 1)
             fits = cost(middle) <= budget
             low, high = (middle, high) if fits else (low, middle)
@@ -215,24 +198,24 @@ class CostTable:
         key = tuple(counts)
         if key == self._cut[0]:  # a depth that was found to fit is planned next
             return self._cut[1]
-        used = [edge for edge, count in enumerate(counts) if count]
+        last = len(self.edges)
         self._solve(sum(counts))
         best: list[float] = [0.0]
         start: list[int] = [0]
-        for last, edge in enumerate(used):
-            cover = self._covers[edge].cost
+        for end in range(1, last + 1):
+            cover = self._covers[end - 1].cost
             total, choice, cost = 0, 0, float("inf")
-            for first in range(last, -1, -1):
-                total += counts[used[first]]
-                candidate = best[first] + cover[total]
+            for begin in range(end - 1, -1, -1):
+                total += counts[begin]
+                candidate = best[begin] + cover[total]
                 if candidate < cost:
-                    cost, choice = candidate, first
+                    cost, choice = candidate, begin
             best.append(cost)
             start.append(choice)
         groups = []
-        end = len(used)
+        end = last
         while end:
-            groups.append((used[start[end]], used[end - 1] + 1))
+            groups.append((start[end], end))
             end = start[end]
         self._cut = key, groups
         return groups

@@ -73,8 +73,6 @@ class Lane(Generic[J]):
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._lost = lost
         self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
-        self.beside: Callable[[int, float], object] = lambda _requests, _seconds: None  # told after each batch
-        self._called = 0.0  # seconds in engine calls, of the batch that runs
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._lock = threading.Lock()  # of the queue
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung where the thread may sleep
@@ -172,7 +170,6 @@ class Lane(Generic[J]):
         if not batch.ready:
             self.ended()
             return
-        self._called = 0.0
         results: Sequence[Result | Exception]
         lost: DeviceLost | None = None
         try:
@@ -189,7 +186,6 @@ class Lane(Generic[J]):
                 self._metrics.overran(self.name)
             job.done(result)
         self.ended()
-        self.beside(len(batch.ready), self._clock() - now - self._called)
         if lost is not None:
             self._lose(lost)
 
@@ -224,9 +220,7 @@ class Lane(Generic[J]):
             began = self._clock()
             packed = feeds(chunk)
             values = self.model.engine.infer(packed)[output][: len(chunk.members)]  # the rest is padding
-            taken = self._clock() - began
-            self._called += taken
-            self.costs.observe(chunk.profile, taken)
+            self.costs.observe(chunk.profile, self._clock() - began)
             if not np.isfinite(values).all():  # it would be ranked like a number
                 raise EngineFailed(
                     f"{self.model.engine.name} gave a {output} that is not finite: hold it to its reference with "

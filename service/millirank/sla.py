@@ -76,10 +76,9 @@ class Depth:
 
     The share keeps depth smooth under load. A rerank that used all the time its deadline leaves would let those behind
     it wait for nearly all of theirs; so each request takes at most UTILISATION / rate seconds, and queries that come at
-    that rate find the reranker free. Utilisation is a matter of what work takes on the whole, not at its worst: the
-    share is reckoned with typical costs, less what a request takes the lane besides. It is reckoned for a batch of as
-    many requests as half the time left brings, up to what the cost table has solved for, because what a call costs at
-    all is then paid once for all of them. Below LEAST candidates there is no order to change.
+    that rate find the reranker free. The share is reckoned for a batch of as many requests as half the time left
+    brings, up to what the cost table has solved for, because what a call costs at all is then paid once for all of
+    them. Below LEAST candidates there is no order to change.
 
     Args:
         costs: the reranker's.
@@ -87,17 +86,10 @@ class Depth:
 
     LEAST = 2  # candidates
     UTILISATION = 0.7  # of the reranker's time, beyond which depth shrinks
-    ABOUT = 12  # a share is kept to one in so many candidates
-    SMOOTHING = 0.05  # weight of the newest batch in what a request takes besides
 
     def __init__(self, costs: CostTable) -> None:
         self.costs = costs
         self.rate = Rate()
-        self.beside = 0.0  # seconds that a request takes the lane outside of engine calls
-
-    def observe(self, requests: int, seconds: float) -> None:
-        """Learns from a batch of so many requests that took the lane so long outside of its engine calls."""
-        self.beside += self.SMOOTHING * (seconds / requests - self.beside)
 
     def choose(self, pairs: Sequence[NDArray[np.integer]], deadlines: Sequence[float | None], now: float) -> int:
         """The depth of a batch.
@@ -120,9 +112,8 @@ class Depth:
         rate = self.rate.at(now)
         if rate * left > len(pairs) * self.UTILISATION:
             together = max(len(pairs), min(int(rate * left / 2), AT_ONCE // max(1, cap)))
-            share = together * (self.UTILISATION / rate - self.beside)
-            near = max(1, depth // self.ABOUT)
-            depth = self.costs.depth_that_fits(pairs, share, together, most=depth, typical=True, within=near)
+            share = together * self.UTILISATION / rate
+            depth = self.costs.depth_that_fits(pairs, share, together, most=depth)
         if depth < least:  # a share too small for anything is no reason to do nothing in time that is there
             at_least = self.costs.depth_that_fits([own[:least] for own in pairs], left)
             depth = least if at_least >= least else 0

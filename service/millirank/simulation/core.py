@@ -56,7 +56,7 @@ class Core:
         self.reranks = lane(device.rerank, device.slowdown.rerank, hopes=False)
         self.encodes.beside, self.reranks.beside = self.reranks, self.encodes
         self.encodes.planner, self.reranks.planner = self._encode, self._rerank
-        self._depth, self._around = depth(self.reranks.costs), device.around.batch
+        self._depth = depth(self.reranks.costs)
         for arrival in np.arange(-SEEN, 0, 1 / rate_before).tolist() if rate_before else ():
             self._depth.rate.observe(arrival)
         self._events = events
@@ -76,7 +76,6 @@ class Core:
         return self.encodes.costs.plan(np.array([job.length for job in jobs])), [1] * len(jobs)
 
     def _rerank(self, jobs: Sequence[Work], now: float) -> tuple[list[Chunk], list[int]]:
-        self._depth.observe(len(jobs), self._around)
         depth = self._depth.choose([job.pairs for job in jobs], [job.deadline for job in jobs], now)
         if not depth:
             return [], []

@@ -30,9 +30,9 @@ from millirank_engines.model import ModelSpec
 from millirank_engines.program import FUSED, PROGRAM, Program, write_program
 
 from .choices import unseen
-from .joined import buffers, cuts, step
+from .joined import cuts, joint_buffers, joint_step
 from .layers import Layers, Step
-from .tuning import Bench, Chosen, candidates, fastest, first, fitting
+from .tuning import Bench, Chosen, candidates, fastest, fitting, untimed
 from .variants import INSTALL, Compiled, Variant, all_compiled, available
 from .weights import weights_of
 
@@ -164,12 +164,12 @@ class Fused:
         """Writes a program for the GPU here, with the sizes that are fastest on it."""
         cuda = open_cuda()  # if it cannot be had, that is known before all is compiled
         asked = {bucket: candidates(layers, bucket) for bucket in buckets}
-        joint = {bucket: {cut: step(layers, bucket, cut) for cut in cuts(layers, bucket)} for bucket in buckets}
+        joint = {bucket: {cut: joint_step(layers, bucket, cut) for cut in cuts(layers, bucket)} for bucket in buckets}
         every = [s for one in asked.values() for named in one for sized in named.values() for s in sized.values()]
         made = self._compiled([*every, *(s for sized in joint.values() for s in sized.values())], say)
         left = {bucket: fitting(one, made) for bucket, one in asked.items()}
         joint = {bucket: {cut: s for cut, s in sized.items() if s.variant in made} for bucket, sized in joint.items()}
-        chosen = {bucket: first(layers, bucket, left[bucket], joint[bucket]) for bucket in buckets}
+        chosen = {bucket: untimed(layers, bucket, left[bucket], joint[bucket]) for bucket in buckets}
         with TemporaryDirectory(dir=path.parent) as temporary:
             trial = Path(temporary) / PROGRAM
             self._write(trial, source, layers, chosen, made, weights)
@@ -200,9 +200,10 @@ class Fused:
         """Writes the program of these steps."""
         network, task = layers.network, source.spec.task
         launches = {bucket: tuple(step.launch() for step in one.steps) for bucket, one in chosen.items()}
+        joint = [bucket.batch for bucket, one in chosen.items() if one.counters]
         program = Program(
             kernels={variant.name: one.kernel for variant, one in made.items()},
-            buffers=layers.buffers(launches) | buffers(layers, max(bucket.batch for bucket in chosen)),
+            buffers=layers.buffers(launches) | (joint_buffers(layers, max(joint)) if joint else {}),
             launches=launches,
             counters={bucket: one.counters for bucket, one in chosen.items() if one.counters},
             output=output_name(task),

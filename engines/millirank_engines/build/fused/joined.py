@@ -7,11 +7,11 @@ from millirank_engines.base import Profile
 from millirank_engines.program import OUTPUT, PROGRESS, ROWS, STARTS, TOKENS, TYPES
 
 from .choices import LATENCY
-from .layers import ACTIVATIONS, CONTEXT, LEAST, MOMENTS, QKV, SLACK, WIDE, Layers, Step, X, Y, padded
+from .layers import ACTIVATIONS, CONTEXT, COUNTED, LEAST, MOMENTS, QKV, SLACK, WIDE, Layers, Step, X, Y, padded
 from .variants import NETWORK, Variant
 
-LINE = 32  # as in network.py
-BUFFERS = (5, 5)  # of whose blocks of rows progress is counted, of tokens and of the first tokens
+LINE = 32  # numbers of a cache line: counters of different buffers share none
+BUFFERS = 5  # whose blocks of rows are counted: of tokens, and as many of first tokens
 FIRST = "first."  # begins the name of a buffer with a row for every sequence
 POOLED = "pooled"
 MANY = 64  # sequences, and rows of their first tokens where there are more
@@ -29,7 +29,7 @@ class Cut:
     deeper: int  # where that is the feed-forward layer's
     warps: int = 4
     stages: int = 3
-    chains: int = 1  # see Size
+    chains: int = 1  # of additions in a product, side by side
     heads: int = 1  # of attention, one after the other
     embedded: int = 1  # tokens
     first_rows: int = 16  # of the products of first tokens
@@ -53,13 +53,15 @@ _MIDDLE = (
 
 def cuts(layers: Layers, profile: Profile) -> Iterator[Cut]:
     """The sizes that a bucket can have; the first is what is taken unseen."""
-    if profile.length > LONGEST or profile.tokens > MOST:
+    network = layers.network
+    stacked = network.layers * network.hidden * max(3 * network.hidden, layers.inner)  # numbers of the largest array
+    if profile.length > LONGEST or profile.tokens > MOST or stacked > COUNTED:
         return
-    width, inner = (part & -part for part in (layers.network.hidden, layers.inner))  # powers of two that divide them
+    width, inner = (part & -part for part in (network.hidden, layers.inner))  # powers of two that divide them
     both = min(width, inner)
     for cut in _LATENCY if profile.tokens <= LATENCY else _MIDDLE:
-        chains = cut.chains if width >= cut.chains * LEAST else 1
-        if layers.network.heads % cut.heads == 0:
+        chains = cut.chains if both >= cut.chains * LEAST else 1
+        if network.heads % cut.heads == 0:
             yield replace(
                 cut,
                 columns=min(cut.columns, width),
@@ -72,7 +74,7 @@ def cuts(layers: Layers, profile: Profile) -> Iterator[Cut]:
             )
 
 
-def buffers(layers: Layers, batch: int) -> dict[str, int]:
+def joint_buffers(layers: Layers, batch: int) -> dict[str, int]:
     """Bytes of the buffers that it needs besides those of kernels of their own, for the largest batch."""
     rows, width = batch + SLACK, layers.network.hidden
     widths = {X: width, Y: width, CONTEXT: width, WIDE: layers.inner}
@@ -83,15 +85,20 @@ def buffers(layers: Layers, batch: int) -> dict[str, int]:
 
 def counters(profile: Profile, cut: Cut) -> int:
     """How many numbers of progress a bucket has."""
-    parts = (_blocks(profile.tokens, cut.rows), _blocks(profile.batch, cut.first_rows))
-    return sum(buffers * _blocks(count, LINE) * LINE for buffers, count in zip(BUFFERS, parts, strict=True))
+    return BUFFERS * sum(_rooms(profile, cut))
 
 
-def step(layers: Layers, profile: Profile, cut: Cut) -> Step:
+def _rooms(profile: Profile, cut: Cut) -> tuple[int, int]:
+    """The counters of a buffer, of tokens and of first tokens."""
+    tokens, sequences = _blocks(profile.tokens, cut.rows), _blocks(profile.batch, cut.first_rows)
+    return _blocks(tokens, LINE) * LINE, _blocks(sequences, LINE) * LINE
+
+
+def joint_step(layers: Layers, profile: Profile, cut: Cut) -> Step:
     """All that an inference runs."""
     network, inner = layers.network, layers.inner
     width, first, scored = network.hidden, network.head != "mean", network.head == "bert"
-    asking = min(64, max(LEAST, padded(profile.length)))
+    room, first_room = _rooms(profile, cut)
     constants: dict[str, float] = {
         "LAYERS": network.layers,
         "BATCH": profile.batch,
@@ -107,17 +114,17 @@ def step(layers: Layers, profile: Profile, cut: Cut) -> Step:
         "EPSILON": network.epsilon,
         "ROWS": cut.rows,
         "COLUMNS": cut.columns,
-        "QKV_COLUMNS": cut.wider,
-        "INNER_COLUMNS": cut.wider,
+        "WIDER": cut.wider,
         "DEPTH": cut.depth,
         "OUTER_DEPTH": cut.deeper,
         "CHAINS": cut.chains,
-        "ASKING": asking,
-        "KEYS": asking,
+        "KEYS": min(64, max(LEAST, padded(profile.length))),
         "GROUP": cut.heads,
         "EMBEDDED": cut.embedded,
         "FIRST_ROWS": cut.first_rows,
         "FIRST_COLUMNS": cut.first_columns,
+        "ROOM": room,
+        "FIRST_ROOM": first_room,
     }
     blocks, rows = _blocks(profile.tokens, cut.rows), _blocks(profile.batch, cut.first_rows)
     tiles, wider, heads = width // cut.columns, cut.wider, profile.batch * network.heads // cut.heads

@@ -54,7 +54,6 @@ def linear(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
-    CHAINS: tl.constexpr,
     ACTIVATION: tl.constexpr,
     X_TILES: tl.constexpr,
     RESIDUAL_TILES: tl.constexpr,
@@ -70,7 +69,7 @@ def linear(
     product(
         first, tl.program_id(0) % tiles, count, x, x_moments, weight, bias, sums, residual, residual_moments,
         gain, shift, starts, out, moments,
-        INNER, OUTER, ROWS, COLUMNS, DEPTH, CHAINS, ACTIVATION, X_TILES, RESIDUAL_TILES, FIRST, EPSILON,
+        INNER, OUTER, ROWS, COLUMNS, DEPTH, 1, ACTIVATION, X_TILES, RESIDUAL_TILES, FIRST, EPSILON,
     )  # fmt: skip
 
 

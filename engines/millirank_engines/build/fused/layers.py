@@ -29,7 +29,6 @@ class Size:
     depth: int = 0  # of the inner dimension at once
     warps: int = 4
     stages: int = 3
-    chains: int = 1  # of additions, side by side
 
 
 Choice = Mapping[str, Size]  # by role
@@ -39,7 +38,7 @@ Choice = Mapping[str, Size]  # by role
 class Step:
     """One kernel of a bucket."""
 
-    role: str  # embed, qkv, attention, attended, inner, outer, pooler or output; FIRST at its end: first tokens alone
+    role: str  # embed, qkv, attention, attended, inner, outer, pooler or output, or network; FIRST: first tokens alone
     variant: Variant
     grid: tuple[int, int, int]
     addresses: tuple[str, ...]
@@ -154,7 +153,6 @@ class Layers:
             ROWS=size.rows,
             COLUMNS=size.columns,
             DEPTH=size.depth,
-            CHAINS=size.chains,
             ACTIVATION={"inner": ACTIVATIONS[self.network.activation], "pooler": TANH}.get(kind, 0),
             X_TILES=of,
             RESIDUAL_TILES=left,

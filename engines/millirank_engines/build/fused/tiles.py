@@ -33,7 +33,7 @@ def normal(moments, rows, TILES: tl.constexpr, WIDTH: tl.constexpr, EPSILON: tl.
         total += tl.load(at)
         squares += tl.load(at + 1)
     mean = total / WIDTH
-    return mean, tl.rsqrt(squares / WIDTH - mean * mean + EPSILON)
+    return mean, tl.rsqrt(tl.maximum(squares / WIDTH - mean * mean, 0.0) + EPSILON)
 
 
 @triton.jit

@@ -90,7 +90,7 @@ class Chosen:
 Joint = Mapping[Cut, Step]  # ways to run a bucket as one kernel
 
 
-def first(layers: Layers, profile: Profile, asked: Candidates, joint: Joint) -> Chosen:
+def untimed(layers: Layers, profile: Profile, asked: Candidates, joint: Joint) -> Chosen:
     """What a bucket runs before anything is timed, with as many numbers of progress as any way to run it needs."""
     choice = {role: next(iter(sized)) for role, sized in asked[0].items()}
     return Chosen(list(layers.steps(profile, choice)), max((counters(profile, cut) for cut in joint), default=0))

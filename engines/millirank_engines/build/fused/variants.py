@@ -86,15 +86,12 @@ class Variant:
     constants: tuple[tuple[str, int | float | bool], ...]
     warps: int
     stages: int
-    registers: int = 0  # of a thread, at most; 0: as many as it takes
 
     @property
     def name(self) -> str:
         """Unique among all variants."""
         values = "-".join(f"{value:g}" for _, value in self.constants)
-        return f"{self.kernel}-{values}-w{self.warps}-s{self.stages}" + (
-            f"-r{self.registers}" if self.registers else ""
-        )
+        return f"{self.kernel}-{values}-w{self.warps}-s{self.stages}"
 
 
 @dataclass(frozen=True)
@@ -145,9 +142,7 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> Compiled | None:
         },
     )
     major, minor = capability
-    options: dict[str, Any] = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": True}
-    if variant.registers:
-        options["maxnreg"] = variant.registers
+    options = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": True}
     made: Any = compile_kernel(source, target=GPUTarget("cuda", 10 * major + minor, 32), options=options)
     if made.metadata.shared > SHARED.get(capability, 99 << 10):
         return None

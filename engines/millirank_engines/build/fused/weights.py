@@ -26,26 +26,25 @@ def weights_of(network: Network, weights: Weights) -> dict[str, NDArray[np.gener
     positions = positions[first:end] if network.type_ids else positions[first:end] + kinds[0]
     found: dict[str, NDArray[np.float32]] = {"words": words, "positions": positions, "kinds": kinds}
     norms = [_norm(weights, "embeddings.LayerNorm")]
-    layers: list[dict[str, NDArray[np.float32]]] = []
+    layers: list[dict[str, NDArray[np.generic]]] = []
     scale = LOG2_E / (network.hidden // network.heads) ** 0.5
     for i in range(network.layers):
         at = f"encoder.layer.{i}"
         parts = [(f"{at}.attention.self.{part}", f) for part, f in (("query", scale), ("key", 1.0), ("value", 1.0))]
         joined = [np.concatenate([weights[f"{name}.{kind}"] * np.float32(f) for name, f in parts]) for kind in KINDS]
-        layer = _after(norms[-1], "qkv", *joined) | _product(weights, f"{at}.attention.output.dense", "attended")
+        layer = _after(norms[-1], f"{i}.qkv", *joined)
+        layer |= _product(weights, f"{at}.attention.output.dense", f"{i}.attended")
         norms.append(_norm(weights, f"{at}.attention.output.LayerNorm"))
-        layer |= _after(norms[-1], "inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
-        layers.append(layer | _product(weights, f"{at}.output.dense", "outer"))
+        layer |= _after(norms[-1], f"{i}.inner", *(weights[f"{at}.intermediate.dense.{kind}"] for kind in KINDS))
+        layer |= _product(weights, f"{at}.output.dense", f"{i}.outer")
         norms.append(_norm(weights, f"{at}.output.LayerNorm"))
+        layers.append({name.partition(".")[2]: _kept(name, value) for name, value in layer.items()})
     if network.head == "bert":
         inner, outer = CLASSIFIERS["bert"]
         found |= _after(norms[-1], "pooler", *(weights[f"{inner}.{kind}"] for kind in KINDS))
         found |= {f"classifier.{kind}": weights[f"{outer}.{kind}"].reshape(-1) for kind in KINDS}
-    done: dict[str, NDArray[np.generic]] = {
-        name: _kept(name, value, half=value.ndim > 1) for name, value in found.items()
-    }
-    for name, value in layers[0].items():
-        done[ALL + name] = _kept(name, np.stack([layer[name] for layer in layers]), half=value.ndim > 1)
+    done = {name: _kept(name, value) for name, value in found.items()}
+    done |= {ALL + name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
     gains, shifts = zip(*norms, strict=True)
     return done | {f"{ALL}norm.gain": np.stack(gains), f"{ALL}norm.shift": np.stack(shifts)}
 
@@ -61,7 +60,7 @@ def _after(
     """A linear layer (outer, inner) of rows that are not normalised yet: it holds gain and shift of what it skips."""
     gain, shift = norm
     held = weight.T * gain[:, None]
-    sums = held.astype(np.float16).astype(np.float32).sum(0)  # of the weights as they are used
+    sums = _kept(f"{name}.weight", held).astype(np.float32).sum(0)  # of the weights as they are used
     return {f"{name}.weight": held, f"{name}.sums": sums, f"{name}.bias": bias + weight @ shift}
 
 
@@ -71,8 +70,9 @@ def _norm(weights: Weights, source: str) -> tuple[NDArray[np.float32], NDArray[n
     return gain, shift
 
 
-def _kept(name: str, value: NDArray[np.float32], *, half: bool) -> NDArray[np.generic]:
-    if not half:
+def _kept(name: str, value: NDArray[np.float32]) -> NDArray[np.generic]:
+    """Tables and products in float16, vectors in float32."""
+    if value.ndim == 1:
         return value.astype(np.float32)
     if (largest := float(np.abs(value).max())) > LARGEST:
         raise OverflowError(

@@ -127,7 +127,21 @@ def device_rows(subject: Subject, backend: str, wanted: Wanted) -> Iterator[Row]
             small = [profile for profile in engine.profiles if profile.tokens <= SOAKED]
             feeds = list(feeds_of(subject, folder, small).values())
             print(f"{case}: {wanted.soak} inferences", flush=True)
+            yield from steady_rows(
+                case, engine, [one for f in feeds for one in (f, filled(f, read_manifest(folder).model))]
+            )
             yield from soaked(case, engine, feeds, cuda.free_memory, wanted.soak)
+
+
+def steady_rows(case: str, engine: OnDevice, feeds: Sequence[Tensors], count: int = 2000) -> Iterator[Row]:
+    """How many inferences of changing inputs, shapes by turns, give other bits than the first of the same input."""
+    random = np.random.default_rng(0)
+    first = [next(iter(engine.infer(one).values())) for one in feeds]
+    differ = 0
+    for place in random.integers(len(feeds), size=count):
+        differ += not np.array_equal(next(iter(engine.infer(feeds[place]).values())), first[place])
+    yield Row(case, "inferences by turns", count, "")
+    yield Row(case, "of them unlike the first", differ, "")
 
 
 def soaked(case: str, engine: OnDevice, feeds: Sequence[Tensors], free: Callable[[], int], count: int) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """What a layer of the reranker costs: the shipped one against itself with fewer layers, by turns, on this machine.
 
-python loadtest/layers.py --work DIR [--backend fused] [--layers 6,3,2] [--name layers-fused]
+python loadtest/layers.py --work DIR [--backend fused] [--layers 6 3 2] [--name layers-fused]
 
 Their orders mean nothing: a shop's small rerankers are trained (`millirank train --layers 3`), and take the same time.
 """
@@ -36,8 +36,7 @@ def shortened(folder: Path, layers: int) -> Path:
     """The shipped reranker with its first layers alone, in a folder of its own."""
     source = resolve_source(RERANKER)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in source.glob("millirank.json"):
-        shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(source / "millirank.json", folder / "millirank.json")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}), encoding="utf-8")
     with safe_open(source / "model.safetensors", "np") as tensors:
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="keeps the engines")
     parser.add_argument("--backend", default="fused")
     parser.add_argument("--precision", default="fp16")
-    parser.add_argument("--layers", default="6,3,2")
+    parser.add_argument("--layers", type=int, nargs="+", default=[6, 3, 2])
     parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each shape of each engine, about, at most")
     parser.add_argument("--name", default="layers-fused")
@@ -68,7 +67,7 @@ def main() -> None:
     rows: list[Row] = []
     with ExitStack() as closing:
         entrants = []
-        for layers in map(int, given.layers.split(",")):
+        for layers in sorted(given.layers, reverse=True):
             source, out = shortened(given.work / f"{layers}-layers", layers), given.work / f"{layers}-layers-engine"
             build_engine(
                 str(source),

@@ -73,8 +73,8 @@ class OpenVinoEngine:
             model: an OpenVINO IR (model.xml, its weights beside it) or an ONNX file.
             profiles: the shapes that infer will take.
             precision: fp32, fp16 (weights stored so, computed in fp32), bf16, or int8 for a model with Q/DQ nodes,
-                whose rest is computed in FP32: in BF16 the encoder lost .0041 of nDCG@10, and was slower besides
-                (1x8 1.18 ms, 1.13 in FP32; a Xeon with AMX, two cores).
+                whose rest is computed in FP32: in BF16 the encoder lost .0041 of nDCG@10 on a Xeon with AMX, and
+                was no faster; a reranker would have been, by 4 to 10 %.
             threads: for one inference; all cores of this process by default.
             static_tokens: profiles of at most so many padded tokens get a static model of their own.
             background: whether its threads let every other go first, once `device.background_now` is called.

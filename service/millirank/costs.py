@@ -198,24 +198,24 @@ class CostTable:
         key = tuple(counts)
         if key == self._cut[0]:  # a depth that was found to fit is planned next
             return self._cut[1]
-        last = len(self.edges)
+        used = [edge for edge, count in enumerate(counts) if count]
         self._solve(sum(counts))
         best: list[float] = [0.0]
         start: list[int] = [0]
-        for end in range(1, last + 1):
-            cover = self._covers[end - 1].cost
+        for last, edge in enumerate(used):
+            cover = self._covers[edge].cost
             total, choice, cost = 0, 0, float("inf")
-            for begin in range(end - 1, -1, -1):
-                total += counts[begin]
-                candidate = best[begin] + cover[total]
+            for first in range(last, -1, -1):
+                total += counts[used[first]]
+                candidate = best[first] + cover[total]
                 if candidate < cost:
-                    cost, choice = candidate, begin
+                    cost, choice = candidate, first
             best.append(cost)
             start.append(choice)
         groups = []
-        end = last
+        end = len(used)
         while end:
-            groups.append((start[end], end))
+            groups.append((used[start[end]], used[end - 1] + 1))
             end = start[end]
         self._cut = key, groups
         return groups

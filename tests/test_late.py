@@ -4,6 +4,8 @@ import asyncio
 import gc
 import importlib
 import json
+import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from millirank.loadtest.call import Call, Status
 from millirank.loadtest.canary import STALL, Canary, Trip, rows
 from millirank.loadtest.channel import Channel, Target
 from millirank.loadtest.stages import STEPS, Pause, Timeline, breakdown, late_ones, read_traces, timelines
+from millirank.metrics import Metrics
+from millirank.processes.control import CoreAssignment
+from millirank.processes.corehost import CoreRole
 from millirank.rpc import SearchService, handler
 from millirank.trace import Trace
 from millirank.types import Query
@@ -91,6 +96,92 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name another folder"):
         Trace(tmp_path / "file")
     assert Settings.from_mapping({"index": "shop", "trace": "t"}).trace == Path("t")
+
+
+def test_a_full_disk_is_logged_once_and_tracing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("millirank.trace.EVERY", 0.005)
+    monkeypatch.setattr("millirank.trace.MOST", 3)
+    trace = Trace(tmp_path / "traces")
+    (tmp_path / "traces").rename(tmp_path / "away")
+    trace.start()
+    for name in "abcdef":
+        trace.query(name, {}, {})
+    while "not written" not in caplog.text:
+        time.sleep(0.005)
+    for name in "uvwxyz":
+        trace.query(name, {}, {})
+    time.sleep(0.02)
+    assert caplog.text.count("traces are not written") == 1
+    assert f"make room in {tmp_path / 'traces'}" in caplog.text
+    (tmp_path / "away").rename(tmp_path / "traces")
+    while not (found := read_traces(tmp_path / "traces").queries):
+        time.sleep(0.005)
+    assert list(found) == ["x", "y", "z"]  # the rest was dropped
+    trace.close()
+
+
+def test_a_trace_that_cannot_be_written_does_not_hinder_the_end(tmp_path: Path) -> None:
+    trace = Trace(tmp_path / "traces")
+    trace.start()
+    trace.query("a", {}, {})
+    shutil.rmtree(tmp_path / "traces")
+    trace.close()
+    assert trace._collected not in gc.callbacks
+
+
+def test_a_trace_is_not_written_by_the_thread_that_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    real = Path.open
+    trace = Trace(tmp_path)
+    monkeypatch.setattr(Path, "open", lambda *given: (opened.append(threading.get_ident()), real(*given))[1])
+    trace.start()
+    trace.query("a", {}, {})
+    trace.close()
+    assert opened
+    assert threading.get_ident() not in opened
+
+
+def test_a_trace_ends_at_a_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("millirank.trace.EVERY", 0.005)
+    monkeypatch.setattr("millirank.trace.LIMIT", 200)
+    monkeypatch.setattr("millirank.trace.TURN", 1)
+    trace = Trace(tmp_path)
+    trace.start()
+    for number in range(100):
+        trace.query(str(number), {}, {})
+    while "ends here" not in caplog.text:
+        time.sleep(0.005)
+    trace.query("later", {}, {})
+    time.sleep(0.01)
+    trace.close()
+    assert 200 <= trace.path.stat().st_size < 300
+    assert caplog.text.count("ends here") == 1
+
+
+def test_an_earlier_trace_of_the_same_process_number_stays(tmp_path: Path) -> None:
+    for name in "ab":
+        trace = Trace(tmp_path)
+        trace.start()
+        trace.query(name, {}, {})
+        trace.close()
+    assert set(read_traces(tmp_path).queries) == {"a", "b"}
+
+
+async def test_a_core_refuses_the_folder_before_it_loads_engines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    settings = Settings(index=tmp_path, trace=tmp_path / "file")
+    assignment = CoreAssignment(
+        name="core", directory=tmp_path, settings=settings, snapshot=None, device="cpu", endpoint="ipc:///nowhere"
+    )
+    monkeypatch.setattr(CoreRole, "_load", lambda _: pytest.fail("engines were loaded"))
+    with pytest.raises(ConfigError, match="name another folder"):
+        await CoreRole(assignment, Metrics()).start()
 
 
 def test_a_query_that_is_not_traced_remembers_nothing() -> None:

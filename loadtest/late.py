@@ -36,8 +36,10 @@ WARM = 200  # queries that are not counted
 WRITTEN = 1.2  # seconds until every process has written its trace
 NOTES = (
     "Stages of traced queries, in their order, in ms: the sum is the latency from the intended time. `mean of late`",
-    "is over the answers beyond the bound (the slowest hundredth where none is), `late` how many of these a stage",
-    "made late: it exceeded its median by more than any other. `of it …` is what the core says of the waits before.",
+    "is over the answers beyond the bound, `late` how many of these a stage made late: it exceeded its median by more",
+    "than any other. Where none is beyond it, `slowest` says the same of the slowest hundredth. Of a collection or a",
+    "slow round trip, how many of them met one, and beside it the share of the answers in time that did.",
+    "`of it …` is what the core says of the waits before.",
     "A canary is two other processes that send each other a byte 100 times a second: what it waits, the machine adds.",
 )
 

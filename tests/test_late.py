@@ -5,6 +5,7 @@ import gc
 import importlib
 import json
 import shutil
+import socket
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from shop import open_shop
 
 from millirank.config import Settings
-from millirank.errors import ConfigError
+from millirank.errors import ConfigError, MillirankError
+from millirank.loadtest import canary
 from millirank.loadtest.call import Call, Status
 from millirank.loadtest.canary import STALL, Canary, Trip, rows
 from millirank.loadtest.channel import Channel, Target
@@ -206,7 +208,18 @@ def test_the_stage_that_exceeds_its_median_most_has_made_an_answer_late() -> Non
     assert found["x/lexical", "mean of late"] == pytest.approx(4)
     assert found["x/whole", "p50"] == pytest.approx(5)
     assert found["x/stop", "late"] == 1
+    assert found["x/stop", "of those in time"] == pytest.approx(100 / 8)
     assert not breakdown("x", [], 0.01)
+
+
+def test_nobody_is_called_late_who_was_in_time() -> None:
+    lines = [line(second, lexical=second / 1e6) for second in range(200)]
+    found = {(row.case, row.metric): row.value for row in breakdown("x", lines, 1.0, [Pause(198.0, 0.1, "stop")])}
+    assert found["x/whole", "late"] == 0
+    assert found["x/lexical", "slowest"] == 2
+    assert found["x/whole", "mean of slowest"] == pytest.approx(0.1985)
+    assert found["x/stop", "slowest"] == 1
+    assert ("x/lexical", "late") not in found
 
 
 def test_without_late_answers_the_slowest_are_looked_at() -> None:
@@ -228,14 +241,56 @@ def test_a_step_that_was_skipped_has_no_time(tmp_path: Path) -> None:
 
 
 def test_a_canary_tells_what_the_machine_adds() -> None:
-    with Canary(rate=200) as canary:
+    with Canary(rate=200) as beside:
         time.sleep(0.2)
-    assert len(canary.trips) > 5
-    assert all(trip.seconds > 0 and trip.late >= 0 for trip in canary.trips)
-    canary.trips = [Trip(1.0, STALL / 2, 0.0), Trip(2.0, 2 * STALL, 0.0)]
-    assert [pause.begin for pause in canary.pauses] == [2.0]
-    found = {(row.case, row.metric): row.value for row in rows("x", canary.trips)}
+    assert len(beside.trips) > 5
+    assert all(trip.seconds > 0 and trip.late >= 0 for trip in beside.trips)
+    beside.trips = [Trip(1.0, STALL / 2, 0.0), Trip(2.0, 2 * STALL, 0.0)]
+    assert [pause.begin for pause in beside.pauses] == [2.0]
+    found = {(row.case, row.metric): row.value for row in rows("x", beside.trips)}
     assert found["x/round trip", "max"] == pytest.approx(2e3 * STALL)
+
+
+async def test_a_trip_that_was_given_up_does_not_shift_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "LINGER", 0.03)
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(0)
+    enough, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def echoes() -> None:
+        first = await loop.sock_recv(theirs, 1)
+        await asyncio.sleep(0.05)  # longer than it is waited for
+        await loop.sock_sendall(theirs, first)
+        for _ in range(6):
+            data = await loop.sock_recv(theirs, 1)
+            await asyncio.sleep(0.01)
+            await loop.sock_sendall(theirs, data)
+        enough.set()
+
+    echo = asyncio.create_task(echoes())
+    trips = await canary._send(ours, 50.0, enough)
+    await echo
+    theirs.close()
+    assert trips[0].seconds >= 0.03
+    assert all(trip.seconds >= 0.009 for trip in trips[2:-1])
+
+
+async def test_a_canary_ends_when_nobody_sends_back() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with pytest.raises(SystemExit, match="has ended"):
+        await canary._send(ours, 200.0, asyncio.Event())
+
+
+def test_a_canary_that_fails_is_told_and_hides_no_other_error() -> None:
+    with pytest.raises(MillirankError, match=r"did not begin(.|\n)*invalid float value"), Canary(rate="none"):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(MillirankError, match="ended early"), Canary() as beside:
+        beside._process.kill()
+    beside = Canary()
+    with pytest.raises(KeyError), beside:
+        raise KeyError(beside._process.kill())  # type: ignore[func-returns-value]
+    assert beside._process.returncode
 
 
 def test_a_trace_joins_the_kernels_counters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import needs
 import psutil
 from frontend_work import ROLES, serving
 from launch import launch
@@ -85,16 +86,21 @@ def machine_rows(case: str, before: dict[str, float], after: dict[str, float]) -
         yield Row(f"{case}/machine", name, value - before.get(name, 0.0), "ms")
 
 
-def counters(pids: Sequence[int]) -> dict[str, float]:
-    """Milliseconds so far that a hypervisor stole, that a quota held back, and that ready threads waited for a core."""
+def counters(pids: Sequence[int], root: Path = Path("/")) -> dict[str, float]:
+    """Milliseconds so far that a hypervisor stole, that a quota held back, and that ready threads waited for a core.
+
+    Args:
+        pids: of the processes whose threads are counted.
+        root: has /proc and /sys; a kernel that does not count something there leaves it out, or 0.
+    """
     found = {"stolen": 1e3 * getattr(psutil.cpu_times(), "steal", 0.0)}
-    with contextlib.suppress(OSError, ValueError):
-        stat = dict(line.split() for line in Path("/sys/fs/cgroup/cpu.stat").read_text().splitlines())
+    with contextlib.suppress(OSError, ValueError, KeyError):  # the root group of some kernels has no throttled_usec
+        stat = dict(line.split() for line in (root / "sys/fs/cgroup/cpu.stat").read_text().splitlines())
         found["throttled"] = float(stat["throttled_usec"]) / 1e3
     for name, column in (("ran", 0), ("waited for a core", 1)):
         total = 0.0
         for pid in pids:
-            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            for task in (root / f"proc/{pid}/task").glob("*/schedstat"):
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     total += int(task.read_text().split()[column]) / 1e6
         found[name] = total
@@ -163,6 +169,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=50191)
     parser.add_argument("--out", type=Path, help=f"gets {NAME}.json and .md, such as {BENCHMARKS}")
     given = parser.parse_args()
+    needs.linux("/proc")
     print(facts(), flush=True)
     with Canary() as alone:
         time.sleep(given.seconds / 2)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import json
+import os
 import shutil
 import socket
 import threading
@@ -21,6 +22,7 @@ from millirank.loadtest.canary import STALL, Canary, Trip, rows
 from millirank.loadtest.channel import Channel, Target
 from millirank.loadtest.stages import STEPS, Pause, Timeline, breakdown, late_ones, read_traces, timelines
 from millirank.metrics import Metrics
+from millirank.processes import wire
 from millirank.processes.control import CoreAssignment
 from millirank.processes.corehost import CoreRole
 from millirank.rpc import SearchService, handler
@@ -293,10 +295,38 @@ def test_a_canary_that_fails_is_told_and_hides_no_other_error() -> None:
     assert beside._process.returncode
 
 
-def test_a_trace_joins_the_kernels_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_counters_are_those_of_the_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
     late = importlib.import_module("late")
-    counted = late.counters([1, 10**9])
-    assert {"stolen", "ran", "waited for a core"} <= set(counted)
+    counted = late.counters([os.getpid(), 10**9])
+    if Path("/proc/self/schedstat").is_file():  # a kernel may be built without
+        assert counted["ran"] > 0
+    for task, spent in ((7, "3000000 1000000 9"), (8, "2000000 500000 9")):
+        (tmp_path / f"proc/7/task/{task}").mkdir(parents=True)
+        (tmp_path / f"proc/7/task/{task}/schedstat").write_text(spent)
+    stat = tmp_path / "sys/fs/cgroup/cpu.stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text("usage_usec 5\n")
+    counted = late.counters([7], tmp_path)
+    assert counted == {"stolen": counted["stolen"], "ran": 5.0, "waited for a core": 1.5}
+    stat.write_text("usage_usec 5\nthrottled_usec 2000\n")
+    assert late.counters([7], tmp_path)["throttled"] == 2.0
     changed = list(late.machine_rows("x", {"ran": 1.0}, {"ran": 3.0}))
     assert [(row.case, row.metric, row.value) for row in changed] == [("x/machine", "ran", 2.0)]
+
+
+def test_a_query_of_a_core_that_is_served_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    core_served = importlib.import_module("core_served")
+    load = core_served.Load(asked=2, open={1: 1.0, 2: 1.0})
+    assert load.answered(wire.Encoded(1, b"", 0.0, 0.0), 1.5)
+    load.open[3] = 1.5
+    assert not load.answered(wire.Failed(3, "EngineFailed", "gone"), 2.0)
+    assert not load.answered(wire.Encoded(9, b"", 0.0, 0.0), 2.0)  # of the round before
+    assert load.answered(wire.Encoded(2, b"", 0.0, 0.0), 2.0)
+    load.open[4] = 2.0
+    assert not load.answered(wire.Reranked(4, bytes(8), 0.0, 0.0), 2.25)
+    found = dict(core_served.figures(load, 1e-3))
+    assert found["failed (%)"] == 50
+    assert found["processor time (µs a query)"] == pytest.approx(500)
+    assert (load.encoded, load.reranked, load.depths, load.open) == ([0.5, 1.0], [0.25], [2], {})

@@ -1,6 +1,9 @@
-"""What a query costs the core's process, sockets and threads included: docs/benchmarks/core-served.json and .md.
+"""What a query costs the core's process, sockets and threads included.
 
-python loadtest/core_served.py --index INDEX [--before OTHER_CHECKOUT] [--rates 100,500,1000] [--seconds 2]
+python loadtest/core_served.py --index INDEX [--before OTHER_CHECKOUT] [--rates 100,500,1000] [--seconds 2] [--out DIR]
+
+Prints its figures; DIR of --out gets core-served.json and .md besides. This project keeps no such page: what a change
+of the core costs is for whoever makes it, by --before, on one machine.
 
 A core on engines that only wait as long as an H100 works, and a driver that plays eight frontends: an encode of
 three tokens, and when that is answered a rerank of fifty products, at random times. Two checkouts take turns; the ratio
@@ -20,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import needs
 import numpy as np
 from frontend_work import Server, compared, serving
 from report import Row, write
@@ -40,12 +44,33 @@ NOTES = (
 
 @dataclass
 class Load:
-    """What became of the queries of one round."""
+    """What became of the queries of one round; each has one job open at most, and ends once."""
 
     encoded: list[float] = field(default_factory=list)  # seconds
     reranked: list[float] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
+    asked: int = 0
     failed: int = 0
+    open: dict[int, float] = field(default_factory=dict)  # when each job was sent, monotonic seconds
+
+    def answered(self, answer: wire.Encoded | wire.Reranked | wire.Failed, now: float) -> bool:
+        """Takes an answer; one to a job that is not open, such as one of the round before, counts nowhere.
+
+        Returns:
+            Whether the query goes on with a rerank.
+        """
+        sent = self.open.pop(answer.id, None)
+        if sent is None:
+            return False
+        if isinstance(answer, wire.Encoded):
+            self.encoded.append(now - sent)
+            return True
+        if isinstance(answer, wire.Reranked):
+            self.reranked.append(now - sent)
+            self.depths.append(len(answer.scores) // 4)
+        else:
+            self.failed += 1
+        return False
 
 
 @dataclass
@@ -74,7 +99,6 @@ class Driver:
         self._rows = [rng.integers(0, self.products, DEPTH).astype("<u4").tobytes() for _ in range(256)]
         self._ids = np.array([2000, 3000, 4000], "<u2").tobytes()
         self._number = itertools.count(1)
-        self._open: dict[int, float] = {}  # when each job was sent, monotonic seconds
 
     def close(self) -> None:
         """Leaves."""
@@ -84,22 +108,22 @@ class Driver:
 
     def run(self, rate: float, seconds: float, seed: int) -> Load:
         """One open loop."""
-        load, begin = Load(), time.monotonic() + 0.01
+        begin = time.monotonic() + 0.01
         times = [begin + at for at in arrivals([Stretch(rate, seconds)], seed=seed)]
+        load = Load(asked=len(times))
         due, ends = 0, begin + seconds + LINGER
         pick = random.Random(seed)  # noqa: S311 - a load, not a secret
-        self._open.clear()
-        while (now := time.monotonic()) < ends and (due < len(times) or self._open):
+        while (now := time.monotonic()) < ends and (due < len(times) or load.open):
             while due < len(times) and times[due] <= now:
                 job = next(self._number)
-                self._open[job] = now
+                load.open[job] = now
                 record = wire.Encode(job, self._ids, 2, now + SLA - OWN, 0)
                 self._posts[pick.randrange(FRONTENDS)].send([record])
                 due += 1
             wait = (times[due] if due < len(times) else ends) - time.monotonic()
             for descriptor, _ in self._poll.poll(max(0.0, wait)):
                 self._take(self._by[descriptor], load)
-        load.failed += len(self._open)
+        load.failed += len(load.open)
         return load
 
     def _take(self, post: Post, load: Load) -> None:
@@ -110,23 +134,16 @@ class Driver:
         for answer in wire.answers_from(data):
             if isinstance(answer, wire.Load | wire.Hello):
                 continue
-            sent = self._open.pop(answer.id, now)
-            if isinstance(answer, wire.Encoded):
-                load.encoded.append(now - sent)
+            if load.answered(answer, now):
                 job = next(self._number)
-                self._open[job] = now
+                load.open[job] = now
                 rows = self._rows[job % len(self._rows)]
                 post.send([wire.Rerank(job, self._ids, 2, rows, self.snapshot, now + SLA - OWN, 0)])
-            elif isinstance(answer, wire.Reranked):
-                load.reranked.append(now - sent)
-                load.depths.append(len(answer.scores) // 4)
-            else:
-                load.failed += 1
 
 
 def figures(load: Load, spent: float) -> Iterator[tuple[str, float]]:
     """Metrics of a round."""
-    queries = max(1, len(load.encoded) + load.failed)
+    queries = max(1, load.asked)
     yield "processor time (µs a query)", 1e6 * spent / queries
     for name, seconds in (("encoded", load.encoded), ("reranked", load.reranked)):
         ordered = sorted(seconds) or [0.0]
@@ -156,8 +173,9 @@ def main() -> None:
     parser.add_argument("--rates", default="100,500,1000", help="queries/s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="gets core-served.json and .md; without it they are not written")
     given = parser.parse_args()
+    needs.linux("/proc")
     checkouts = {"before": given.before, "after": Path(__file__).parent.parent}
     checkouts = {name: path.resolve() for name, path in checkouts.items() if path is not None}
     snapshot = Snapshot.open(given.index, hashes=False)

@@ -18,14 +18,17 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import needs
 from int8_answers import choice_rows, gate_rows, path_rows
 from int8_page import PARTS, joined, keep, page
 from int8_subject import HOWS, MODELS, Int8Subject
 from interleave import Entrant, interleaved
 from report import BENCHMARKS, Row
 
+from millirank.errors import ConfigError
 from millirank.evaluation import Judgments, read_judgments
-from millirank_engines import Task
+from millirank.stack import MODELS as FOLDERS
+from millirank_engines import Task, read_manifest
 from millirank_engines.build.parity import parity_feeds, words
 from millirank_engines.manifest import parse_profile
 from millirank_engines.openvino import STATIC_TOKENS
@@ -84,13 +87,28 @@ def time_rows(subject: Int8Subject, group: int, given: argparse.Namespace) -> It
         yield Row(case, "against fp32", first / timing.quantile(0.5), "x")
 
 
+def fp32_engines(folder: Path) -> Path:
+    """The folder, if what lies there is FP32.
+
+    Raises:
+        ConfigError: if it is not: it must not be called so.
+    """
+    for name in FOLDERS:
+        precision = read_manifest(folder / name).precision
+        if precision != "fp32":
+            fix = "build FP32 in --work with `--parts choice --precisions fp32` first, then repeat with --parts path"
+            raise ConfigError(f"{folder / name} is {precision}, path compares with fp32: {fix}")
+    return folder
+
+
 def part_rows(part: str, task: Task | None, group: int, given: argparse.Namespace) -> Iterator[Sequence[Row | str]]:
     """The rows of one part, of one model and of one group of its shapes where these have a say, as they come."""
     engines, judged = given.work / "engines", _judged(given)
     if task is None:
         asked = dict(list(judged.items())[: given.asked])
         sets = {folder.name: folder for folder in sorted(engines.iterdir())} if engines.is_dir() else {}
-        sets.setdefault("fp32", given.index / "engines")
+        if "fp32" not in sets:
+            sets["fp32"] = fp32_engines(given.index / "engines")
         yield from path_rows(given.index, {how: one for how, one in sets.items() if how in given.paths}, asked)
         return
     subject = Int8Subject(task, given.work, given.scales)
@@ -124,8 +142,38 @@ def _judged(given: argparse.Namespace) -> Judgments:
     return read_judgments(given.judgments) if given.judgments else {}
 
 
-def main() -> None:
+def measure(given: argparse.Namespace) -> None:
     """Measures part by part; one that fails leaves the others standing."""
+    if given.work is None:
+        sys.exit("name a folder that keeps rows, graphs and engines with --work")
+    parts, models = given.parts.split(","), given.models.split(",")
+    given.hows = given.hows.split(";")
+    given.precisions, given.paths = given.precisions.split(","), given.paths.split(",")
+    if unknown := sorted({*parts} - {*PARTS}) + sorted({*models} - {*MODELS}) + sorted({*given.hows} - {*HOWS}):
+        sys.exit(f"{', '.join(unknown)} is unknown: name some of {', '.join((*PARTS, *MODELS, *HOWS))}")
+    if {"gate", "path"} & {*parts} and not (given.index and given.judgments):
+        sys.exit("gate and path ask an index about judged queries: name both with --index and --judgments")
+    needs.linux("/proc/cpuinfo and pins itself to cores")
+    used = pinned(given.cores)
+    (given.work / "rows").mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name, part, task, group in jobs(given, parts, models):
+        print(f"{name}: on processors {', '.join(map(str, used))}", flush=True)
+        found: list[Row | str] = []
+        try:
+            for rows in part_rows(part, task, group, given):
+                found += rows
+                keep(given, name, found, used)
+        except Exception:  # noqa: BLE001 - the others are worth having
+            traceback.print_exc()
+            failed.append(name)
+    print(f"wrote {given.out / given.name}.json and .md", flush=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; repeat with --parts and --models")
+
+
+def main() -> None:
+    """Measures, or joins what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="keeps rows, graphs and engines")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
@@ -149,34 +197,12 @@ def main() -> None:
     parser.add_argument("--run", type=Path, action="append", help="a result of an earlier run, with its page beside it")
     parser.add_argument("--renamed", action="append", default=[], metavar="NUMBER:OLD=NEW", help="of the runs, from 1")
     given = parser.parse_args()
-    if given.run or given.join:
-        joined(given) if given.run else page(given, [Path(folder) for folder in given.join.split(",")])
-        return
-    if given.work is None:
-        sys.exit("name a folder that keeps rows, graphs and engines with --work")
-    parts, models = given.parts.split(","), given.models.split(",")
-    given.hows = given.hows.split(";")
-    given.precisions, given.paths = given.precisions.split(","), given.paths.split(",")
-    if unknown := sorted({*parts} - {*PARTS}) + sorted({*models} - {*MODELS}) + sorted({*given.hows} - {*HOWS}):
-        sys.exit(f"{', '.join(unknown)} is unknown: name some of {', '.join((*PARTS, *MODELS, *HOWS))}")
-    if {"gate", "path"} & {*parts} and not (given.index and given.judgments):
-        sys.exit("gate and path ask an index about judged queries: name both with --index and --judgments")
-    used = pinned(given.cores)
-    (given.work / "rows").mkdir(parents=True, exist_ok=True)
-    failed = []
-    for name, part, task, group in jobs(given, parts, models):
-        print(f"{name}: on processors {', '.join(map(str, used))}", flush=True)
-        found: list[Row | str] = []
-        try:
-            for rows in part_rows(part, task, group, given):
-                found += rows
-                keep(given, name, found, used)
-        except Exception:  # noqa: BLE001 - the others are worth having
-            traceback.print_exc()
-            failed.append(name)
-    print(f"wrote {given.out / given.name}.json and .md", flush=True)
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}; repeat with --parts and --models")
+    if given.run:
+        joined(given)
+    elif given.join:
+        page(given, [Path(folder) for folder in given.join.split(",")])
+    else:
+        measure(given)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ FROM = ("machine", "commit", "date")  # of a result
 TITLE = "INT8 on a CPU with VNNI"
 PARTS = ("times", "choice", "gate", "path")
 FASTER = (("rerank", "10x32", 2.7), ("rerank", "50x32", 2.7), ("embed", "1x8", 1.4))  # INT8 than FP32, as issue 6 asks
+HELD = (
+    "- targets of time are held to the best of the runs, those of what is lost to the worst, which the case names; the "
+    "table of p50 has the last"
+)
 TARGETS = (
     *(
         Target(
@@ -38,6 +42,7 @@ TARGETS = (
             rf"minilm-{model}/gate, (?P<by>int8)(, run \d)?/{name}",
             "lost",
             LIMITS[name],
+            each=True,
         )
         for model, name in (
             *(("encoder", name) for name in ("top1", "ndcg@10", "cosine_p1", "recall@100")),
@@ -91,7 +96,7 @@ def page(given: argparse.Namespace, folders: Sequence[Path]) -> None:
         if len(folders) > 1:
             about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             told = f"run {run}: {about['date']}, commit {about['commit']}, {about['machine']}"
-            notes = [told, *(f"run {run}: {note}" for note in notes)]
+            notes = [told, _command(run, about), *(f"run {run}: {note}" for note in notes)]
         lines += [f"- {note}" for note in dict.fromkeys(notes)]
     write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",))
 
@@ -107,15 +112,22 @@ def joined(given: argparse.Namespace) -> None:
     lines, about = [*NOTES, ""], dict[str, str]()
     for run, path in enumerate(given.run, 1):
         names = dict(_renaming(text) for text in given.renamed if text.startswith(f"{run}:"))
-        about = {key: value for key, value in json.loads(path.read_text(encoding="utf-8")).items() if key in FROM}
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        about = {key: value for key, value in whole.items() if key in FROM}
         lines.append(f"- run {run}: {about['date']}, commit {about['commit']}, {about['machine']}")
+        lines.append(f"- {_command(run, whole)}")
         lines += [f"- run {run}: {note}" for note in _notes_of(path.with_suffix(".md"))]
         for row in read_rows(path):
             case = "/".join(_renamed(part, names) for part in row.case.split("/"))
             rows.append(_of_run(replace(row, case=case, metric=_renamed(row.metric, names)), run))
     if len(given.run) > 1:
-        lines.append("- targets are held to the best of the runs, which the case names; the table of p50 has the last")
+        lines.append(HELD)
     write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",), about=about)
+
+
+def _command(run: int, about: Mapping[str, str]) -> str:
+    """What a run was called with, as a note."""
+    return f"run {run}: `{about['command']}`"
 
 
 def _renaming(text: str) -> tuple[str, str]:

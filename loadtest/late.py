@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import needs
 import psutil
 from frontend_work import ROLES, serving
 from launch import launch
@@ -36,8 +37,10 @@ WARM = 200  # queries that are not counted
 WRITTEN = 1.2  # seconds until every process has written its trace
 NOTES = (
     "Stages of traced queries, in their order, in ms: the sum is the latency from the intended time. `mean of late`",
-    "is over the answers beyond the bound (the slowest hundredth where none is), `late` how many of these a stage",
-    "made late: it exceeded its median by more than any other. `of it …` is what the core says of the waits before.",
+    "is over the answers beyond the bound, `late` how many of these a stage made late: it exceeded its median by more",
+    "than any other. Where none is beyond it, `slowest` says the same of the slowest hundredth. Of a collection or a",
+    "slow round trip, how many of them met one, and beside it the share of the answers in time that did.",
+    "`of it …` is what the core says of the waits before.",
     "A canary is two other processes that send each other a byte 100 times a second: what it waits, the machine adds.",
 )
 
@@ -83,16 +86,21 @@ def machine_rows(case: str, before: dict[str, float], after: dict[str, float]) -
         yield Row(f"{case}/machine", name, value - before.get(name, 0.0), "ms")
 
 
-def counters(pids: Sequence[int]) -> dict[str, float]:
-    """Milliseconds so far that a hypervisor stole, that a quota held back, and that ready threads waited for a core."""
+def counters(pids: Sequence[int], root: Path = Path("/")) -> dict[str, float]:
+    """Milliseconds so far that a hypervisor stole, that a quota held back, and that ready threads waited for a core.
+
+    Args:
+        pids: of the processes whose threads are counted.
+        root: has /proc and /sys; a kernel that does not count something there leaves it out, or 0.
+    """
     found = {"stolen": 1e3 * getattr(psutil.cpu_times(), "steal", 0.0)}
-    with contextlib.suppress(OSError, ValueError):
-        stat = dict(line.split() for line in Path("/sys/fs/cgroup/cpu.stat").read_text().splitlines())
+    with contextlib.suppress(OSError, ValueError, KeyError):  # the root group of some kernels has no throttled_usec
+        stat = dict(line.split() for line in (root / "sys/fs/cgroup/cpu.stat").read_text().splitlines())
         found["throttled"] = float(stat["throttled_usec"]) / 1e3
     for name, column in (("ran", 0), ("waited for a core", 1)):
         total = 0.0
         for pid in pids:
-            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            for task in (root / f"proc/{pid}/task").glob("*/schedstat"):
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     total += int(task.read_text().split()[column]) / 1e6
         found[name] = total
@@ -161,6 +169,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=50191)
     parser.add_argument("--out", type=Path, help=f"gets {NAME}.json and .md, such as {BENCHMARKS}")
     given = parser.parse_args()
+    needs.linux("/proc")
     print(facts(), flush=True)
     with Canary() as alone:
         time.sleep(given.seconds / 2)

@@ -2,10 +2,16 @@
 
 import importlib
 import json
+import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_artifact import manifest_of
+
+from millirank.errors import ConfigError
+from millirank_engines.artifact import read_manifest, seal
 
 PAGE = """# INT8
 
@@ -32,9 +38,13 @@ def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.Monke
         ("minilm-encoder/gate, int8, rest fp32/top1", "int8, rest fp32", 89.0),
         ("minilm-encoder/choice of auto/1x8", "int8", 1.4),
     ]
-    new = [("minilm-encoder/embed/1x8/openvino/int8", "against fp32", 1.5)]
+    old.append(("minilm-encoder/gate, int8, rest fp32/top1", "lost", 0.1))
+    new = [
+        ("minilm-encoder/embed/1x8/openvino/int8", "against fp32", 1.5),
+        ("minilm-encoder/gate, int8/top1", "lost", 0.2),
+    ]
     for name, rows in (("a", old), ("b", new)):
-        found = {"machine": f"machine {name}", "commit": name, "date": "2026-11-26", "command": "x"}
+        found = {"machine": f"machine {name}", "commit": name, "date": "2026-11-26", "command": f"x {name}"}
         found["rows"] = [{"case": c, "metric": m, "value": v, "unit": "x"} for c, m, v in rows]
         (tmp_path / name).mkdir()
         (tmp_path / name / "page.json").write_text(json.dumps(found), encoding="utf-8")
@@ -50,13 +60,43 @@ def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.Monke
         ("minilm-encoder/gate, int8, rest bf16, run 1/top1", "int8, rest bf16"): 88.0,
         ("minilm-encoder/gate, int8, run 1/top1", "int8"): 89.0,
         ("minilm-encoder/choice of auto, run 1/1x8", "int8, rest bf16"): 1.4,
+        ("minilm-encoder/gate, int8, run 1/top1", "lost"): 0.1,
         ("minilm-encoder/embed/1x8/openvino, run 2/int8", "against fp32"): 1.5,
+        ("minilm-encoder/gate, int8, run 2/top1", "lost"): 0.2,
     }
     assert made["machine"] == "machine b"
     text = (tmp_path / "int8-cpu-vnni.md").read_text(encoding="utf-8")
     assert "- run 1: times-embed ran on 2 processors\n" in text
     assert "run 2: machine" not in text
+    assert "- run 1: `x a`\n" in text
+    assert "- run 2: `x b`\n" in text
+    assert "**0.2** | int8: minilm-encoder/gate, int8, run 2/top1 |" in text
     assert "**2 x** | int8: minilm-encoder/embed/1x8/openvino, run 1/int8 |" in text
     monkeypatch.setattr(sys, "argv", [*argv, "--renamed", "2:int8"])
     with pytest.raises(SystemExit, match="renames nothing"):
+        script.main()
+
+
+def test_what_is_no_fp32_is_not_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("cpu_int8")
+    for name, precision in (("encoder", "fp32"), ("reranker", "int8+fp32")):
+        (tmp_path / name).mkdir()
+        seal(tmp_path / name, replace(manifest_of(tmp_path / name), precision=precision))
+    with pytest.raises(ConfigError, match=r"reranker is int8\+fp32.*--parts choice --precisions fp32"):
+        script.fp32_engines(tmp_path)
+    seal(tmp_path / "reranker", replace(read_manifest(tmp_path / "reranker"), precision="fp32"))
+    assert script.fp32_engines(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("late", "--index i --queries q"), ("core_served", "--index i"), ("cpu_int8", "--work w --parts times")],
+)
+def test_a_script_that_needs_linux_says_so(name: str, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module(name)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *options.split()])
+    with pytest.raises(SystemExit, match=f"{name}.py needs Linux"):
         script.main()

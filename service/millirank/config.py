@@ -34,7 +34,7 @@ class Settings:
     devices: tuple[str, ...] = ("cpu",)  # one core each: cpu, cpu:NODE (a socket), or the UUID of a GPU or MIG slice
     metrics_port: int = 9464  # of /metrics; 0 means none
     traffic_sample: Path | None = None  # a folder for a sample of what is served; None keeps nothing
-    trace: Path | None = None  # a folder for the times of every query's steps; None keeps none
+    trace: Path | None = None  # a folder for the times of answered Search calls' steps; None keeps none
     scheduler: str = "sla"  # or "count": batches by requests at fixed depth, as others do it, to compare with
 
     def __post_init__(self) -> None:

@@ -66,7 +66,7 @@ class SearchService:
         clock: monotonic seconds, the pipeline's.
         metrics: of this process.
         lag: seconds for which a request has waited before it is seen.
-        trace: is told when each step of a query was done.
+        trace: is told when each step of a Search call that was answered was done.
     """
 
     def __init__(

@@ -131,7 +131,7 @@ class Listener:
     async def stop(self) -> None:
         """Closes every connection."""
         if self._trace is not None:
-            self._trace.close()
+            await asyncio.to_thread(self._trace.close)
         self._lag.stop()
         await self._probe.stop()
         await self._server.stop(LAST_CALLS)

@@ -35,7 +35,10 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command, all by name
         Path | None, typer.Option(help="A folder for a sample of what is served.  [default: none is kept]")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="A folder for the times of every query's steps.  [default: none are kept]")
+        Path | None,
+        typer.Option(
+            help="A folder for the times of answered Search calls, 1 GiB a process.  [default: none are kept]"
+        ),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="sla, or count: batches by requests at fixed depth.  [default: sla]")

@@ -5,7 +5,8 @@ it shows whether the answers were late at the same moments.
 
     echo | python -m millirank.loadtest.canary --rate 100
 
-sends until there is a line to read.
+sends until there is a line to read. One trip at a time: what would have begun while one is waited for is left out, so
+that a stop counts once, however long it is; percentiles are those of the trips, not of the time.
 """
 
 import argparse
@@ -21,12 +22,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from millirank.errors import MillirankError
+
 from .results import Row
 from .stages import Pause
 from .summary import quantile
 
 STALL = 0.002  # seconds: a round trip that long is a pause of the machine
-LINGER = 1.0  # seconds that the last reply may take
+LINGER = 1.0  # seconds that a reply is waited for: a trip that takes longer counts as that long
+BEGUN = "begun\n"
+NUMBERS = 256  # of the trips: what a byte can say
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class Canary:
 
     Args:
         rate: trips a second.
+
+    Raises:
+        MillirankError: at either end of the block, if its processes have failed; the block's own error goes first.
     """
 
     def __init__(self, rate: float = 100.0) -> None:
@@ -50,16 +58,32 @@ class Canary:
         self._command = [sys.executable, "-m", __name__, "--rate", str(rate)]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)  # noqa: S603
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._command, stdout=pipe, stdin=pipe, stderr=pipe, text=True)  # noqa: S603
         assert self._process.stdout is not None  # noqa: S101 - asked for
-        self._process.stdout.readline()  # it has begun
+        if self._process.stdout.readline() != BEGUN:
+            self._end()
+            raise self._failed("did not begin")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        told, _ = self._process.communicate("\n")  # that is enough
-        self.trips = [Trip(*trip) for trip in json.loads(told)]
+        told = self._end()
+        if self._process.returncode == 0:
+            self.trips = [Trip(*trip) for trip in json.loads(told)]
+        elif error is None:
+            raise self._failed("ended early")
+
+    def _end(self) -> str:
+        """What it tells at the end."""
+        told, self._errors = self._process.communicate("\n")  # that is enough
+        return told
+
+    def _failed(self, how: str) -> MillirankError:
+        status = f"the canary {how} (status {self._process.returncode})"
+        fix = f"run `python -m {__name__}` by itself to see why"
+        return MillirankError(f"{status}: {self._errors.strip() or 'it said nothing'}: {fix}")
 
     @property
     def pauses(self) -> list[Pause]:
@@ -79,9 +103,9 @@ def rows(case: str, trips: Sequence[Trip]) -> list[Row]:
 
 
 class _Echo(asyncio.Protocol):
-    """Sends back what comes, or tells when it came."""
+    """Sends back what comes, or tells which byte came when."""
 
-    def __init__(self, back: "asyncio.Queue[float] | None") -> None:
+    def __init__(self, back: "asyncio.Queue[tuple[int, float]] | None") -> None:
         self._back = back
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,8 +114,10 @@ class _Echo(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._back is None:
             self._transport.write(data)  # type: ignore[attr-defined] # uvloop's is no subclass of asyncio's
-        else:
-            self._back.put_nowait(time.monotonic())
+            return
+        now = time.monotonic()
+        for number in data:
+            self._back.put_nowait((number, now))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if self._back is None:
@@ -99,22 +125,33 @@ class _Echo(asyncio.Protocol):
 
 
 async def _send(end: socket.socket, rate: float, enough: asyncio.Event) -> list[Trip]:
-    back: asyncio.Queue[float] = asyncio.Queue()
+    back: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: _Echo(back), sock=end)
-    trips = []
+    trips: list[Trip] = []
     due = time.monotonic()
     while not enough.is_set():
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        start = time.monotonic()
-        transport.write(b"!")
+        if transport.is_closing():
+            sys.exit("the process that sends the bytes back has ended")
+        number, start = len(trips) % NUMBERS, time.monotonic()
+        transport.write(bytes([number]))
         try:
-            came = await asyncio.wait_for(back.get(), LINGER)
+            async with asyncio.timeout(LINGER):
+                came = await _back(back, number)
         except TimeoutError:
             came = time.monotonic()
         trips.append(Trip(start, came - start, max(0.0, start - due)))
         due = max(due + 1 / rate, came)
     transport.close()
     return trips
+
+
+async def _back(back: "asyncio.Queue[tuple[int, float]]", number: int) -> float:
+    """When a byte came back, monotonic seconds; those of trips that were given up are passed over."""
+    while True:
+        found, came = await back.get()
+        if found == number:
+            return came
 
 
 def _echo(end: socket.socket) -> None:
@@ -149,7 +186,7 @@ def main() -> None:
         _echo(theirs)
         os._exit(0)
     theirs.close()
-    sys.stdout.write("begun\n")
+    sys.stdout.write(BEGUN)
     sys.stdout.flush()
     trips = uvloop.run(_main(ours, given.rate))
     os.waitpid(child, 0)

@@ -78,7 +78,10 @@ class Timeline:
 
 
 def read_traces(folder: Path) -> Traces:
-    """All that was written to the folder of `millirank serve --trace`; a line that is not whole yet is left out."""
+    """All that was written to the folder of `millirank serve --trace`, by whichever runs.
+
+    A line that is not whole is left out. Only Search calls that were answered are there.
+    """
     found = Traces()
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -121,24 +124,27 @@ def late_ones(lines: Sequence[Timeline], bound: float) -> list[Timeline]:
 def breakdown(case: str, lines: Sequence[Timeline], bound: float, pauses: Sequence[Pause] = ()) -> list[Row]:
     """Each stage's median and p99 over all answers, its mean over the late ones, and how often it made one late.
 
-    A stage made an answer late if it exceeded its median by more than any other did.
+    A stage made an answer late if it exceeded its median by more than any other did. Where none is late, the rows say
+    `slowest` in the place of `late`: they are about the slowest hundredth.
 
     Args:
         case: begins the rows'.
         lines: of one load.
         bound: seconds within which an answer is in time.
-        pauses: that the server or a canary has seen; how many late answers each kind met is told.
+        pauses: that the server or a canary has seen; how many late answers each kind met is told, and how many percent
+            of those in time, without which it would say nothing.
     """
     if not lines:
         return []
-    late = late_ones(lines, bound)
+    late, in_time = late_ones(lines, bound), [line for line in lines if line.latency <= bound]
+    word = "late" if len(in_time) < len(lines) else "slowest"
     usual = {stage: quantile([line.stages.get(stage, 0.0) for line in lines], 0.5) for stage in _stages(lines)}
     blamed = Counter(max(usual, key=lambda stage: line.stages.get(stage, 0.0) - usual[stage]) for line in late)
     rows = [
         Row(f"{case}/whole", "p50", 1e3 * quantile([line.latency for line in lines], 0.5), "ms"),
         Row(f"{case}/whole", "p99", 1e3 * quantile([line.latency for line in lines], 0.99), "ms"),
-        Row(f"{case}/whole", "mean of late", 1e3 * _mean([line.latency for line in late]), "ms"),
-        Row(f"{case}/whole", "late", len(late), "answers"),
+        Row(f"{case}/whole", f"mean of {word}", 1e3 * _mean([line.latency for line in late]), "ms"),
+        Row(f"{case}/whole", "late", len(lines) - len(in_time), "answers"),
         Row(f"{case}/whole", "answers", len(lines), "answers"),
     ]
     for stage in [*usual, *dict.fromkeys(name for line in lines for name in line.within)]:
@@ -146,13 +152,14 @@ def breakdown(case: str, lines: Sequence[Timeline], bound: float, pauses: Sequen
         rows.append(Row(f"{case}/{stage}", "p50", 1e3 * quantile(values, 0.5), "ms"))
         rows.append(Row(f"{case}/{stage}", "p99", 1e3 * quantile(values, 0.99), "ms"))
         those = [line.stages.get(stage, line.within.get(stage, 0.0)) for line in late]
-        rows.append(Row(f"{case}/{stage}", "mean of late", 1e3 * _mean(those), "ms"))
+        rows.append(Row(f"{case}/{stage}", f"mean of {word}", 1e3 * _mean(those), "ms"))
         if stage in usual:
-            rows.append(Row(f"{case}/{stage}", "late", blamed[stage], "answers"))
+            rows.append(Row(f"{case}/{stage}", word, blamed[stage], "answers"))
     for what in sorted({_kind(pause) for pause in pauses}):
         own = [pause for pause in pauses if _kind(pause) == what]
-        met = sum(any(_overlap(line, pause) for pause in own) for line in late)
-        rows.append(Row(f"{case}/{what}", "late", met, "answers"))
+        rows.append(Row(f"{case}/{what}", word, _met(late, own), "answers"))
+        if in_time:
+            rows.append(Row(f"{case}/{what}", "of those in time", 100 * _met(in_time, own) / len(in_time), "%"))
         rows.append(Row(f"{case}/{what}", "p99", 1e3 * quantile([pause.seconds for pause in own], 0.99), "ms"))
     return rows
 
@@ -169,6 +176,11 @@ def _mean(values: Sequence[float]) -> float:
 def _kind(pause: Pause) -> str:
     """What it is, without the process."""
     return pause.what.partition(" in ")[0]
+
+
+def _met(lines: Sequence[Timeline], pauses: Sequence[Pause]) -> int:
+    """How many of the lines met one of the pauses."""
+    return sum(any(_overlap(line, pause) for pause in pauses) for line in lines)
 
 
 def _overlap(line: Timeline, pause: Pause) -> bool:

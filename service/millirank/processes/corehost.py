@@ -31,11 +31,11 @@ class CoreRole:
         """See Role."""
         loop = asyncio.get_running_loop()
         self._loss: asyncio.Future[DeviceLost] = loop.create_future()
+        folder = self._assignment.settings.trace
+        self._trace = Trace(folder) if folder is not None else None  # refused before engines are loaded
         self._side = await asyncio.to_thread(self._load)
         self._side.core.on_lost = lambda error: loop.call_soon_threadsafe(self._lose, error)
         self._host = CoreHost(self._side.core, self._assignment.endpoint)
-        folder = self._assignment.settings.trace
-        self._trace = Trace(folder) if folder is not None else None
         if self._trace is not None:
             self._trace.start()
         return self._side.snapshot.version
@@ -58,7 +58,7 @@ class CoreRole:
     async def stop(self) -> None:
         """See Role; the frontends have ended."""
         if self._trace is not None:
-            self._trace.close()
+            await asyncio.to_thread(self._trace.close)
         self._host.stop()
         await self._serving
         await asyncio.to_thread(self._side.close)

@@ -10,7 +10,7 @@ from models import Tiny, write_model
 from typer.testing import CliRunner
 
 from millirank.commands.engine import app
-from millirank_engines import EngineError, Manifest, Profile, read_manifest
+from millirank_engines import EngineError, EngineFailed, Manifest, Profile, read_manifest
 from millirank_engines.artifact import PLAN, files_of, seal
 from millirank_engines.build import inspect as inspecting
 from millirank_engines.build.compile import build_engine
@@ -168,7 +168,10 @@ class Logger:
         raise AssertionError(f"{severity}: {message}")
 
 
-def test_layers_are_timed_on_the_device(plan: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("told", ["whole", "layer by layer", ""])
+def test_layers_are_timed_on_the_device(
+    told: str, plan: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from millirank_engines import faketrt
 
     cuda = FakeCuda()
@@ -181,10 +184,19 @@ def test_layers_are_timed_on_the_device(plan: tuple[Path, Manifest], monkeypatch
             profiler.report_layer_time("embedding", 0.25)
         return run(self, stream)
 
-    inspector = SimpleNamespace(get_engine_information=lambda kind: json.dumps(detailed()) if kind == "json" else "")
+    layers = detailed()["Layers"]
+    inspector = SimpleNamespace(
+        get_engine_information=lambda kind: json.dumps(detailed()) if (kind, told) == ("json", "whole") else "",
+        get_layer_information=lambda i, kind: json.dumps(layers[i]) if (kind, bool(told)) == ("json", True) else "",
+    )
+    monkeypatch.setattr(faketrt._Engine, "num_layers", len(layers), raising=False)
     monkeypatch.setattr(faketrt._Context, "execute_async_v3", execute)
     monkeypatch.setattr(faketrt._Engine, "create_engine_inspector", lambda _: inspector, raising=False)
     folder, manifest = plan
+    if not told:
+        with pytest.raises(EngineFailed, match="TensorRT's inspector tells nothing of 2x16"):
+            timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=Logger(), cuda=cuda)
+        return
     fusion = timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=Logger(), cuda=cuda)
     assert len(fusion.layers) == 4
     assert fusion.layers[-1].milliseconds == pytest.approx(0.25)

@@ -183,7 +183,11 @@ class TensorRtEngine(GraphEngine[_Bucket]):
         context.profiler = profiler
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context
-        told = str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        form = self._trt.LayerInformationFormat.JSON
+        told = str(inspector.get_engine_information(form))
+        if not told:  # seen with 10.6: perhaps it tells of single layers
+            layers = [str(inspector.get_layer_information(i, form)) for i in range(self._engine.num_layers)]
+            told = f'{{"Layers": [{", ".join(layer for layer in layers if layer)}]}}' if any(layers) else ""
         if not told:
             raise EngineFailed(f"TensorRT's inspector tells nothing of {profile}: {self._said()}: {REBUILD}")
         return told

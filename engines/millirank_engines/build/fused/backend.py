@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 
 ASSUMED = (9, 0)  # where there is no GPU and no compute capability is named
 ELSEWHERE = "its compiler has wheels for Linux only: build it on Linux, which needs no GPU for it"
-RECIPE = ("backend", "choices", "joined", "kernels", "layers", "network", "tiles", "tuning", "variants", "weights")
+RECIPE = (
+    *("backend", "choices", "ends", "joined", "kernels", "layers", "network", "progress", "tiles", "tuning"),
+    *("variants", "weights"),
+)
 Weights = Mapping[str, NDArray[np.generic]]  # as weights_of makes them
 OLDEST = (8, 0)  # the first whose tensor cores take what the kernels ask of them
 

@@ -1,4 +1,4 @@
-"""A BERT network as one kernel a part, in Triton; see tiles.py for what the parts compute.
+"""A BERT network as one kernel a part, in Triton; see tiles.py and ends.py for what the parts compute.
 
 Grids are made for the largest case of a bucket; programs past the last row end at once, so that one CUDA graph serves
 every filling of it and takes the time of its valid tokens.
@@ -7,7 +7,8 @@ every filling of it and takes the time of its valid tokens.
 import triton
 import triton.language as tl
 
-from .tiles import attend, embed_rows, pool_rows, product, score_row
+from .ends import embed_rows, pool_rows, score_row
+from .tiles import attend, product
 
 
 @triton.jit

@@ -19,80 +19,9 @@ these rows, each of which comes after all heads have read query, key and value o
 import triton
 import triton.language as tl
 
-from .tiles import INTERPRETED, NONE, TANH, attend, embed_rows, pool_rows, product, score_row
-
-
-@triton.jit
-def await_progress(counter, least):
-    """Waits until a counter has reached least; what was stored before it did is then seen by the whole block."""
-    if INTERPRETED:  # blocks run one by one, in order: what is waited for is there, and no more of it
-        tl.device_assert(tl.load(counter) == least, "a block waits for too much or too little")
-    else:
-        tl.inline_asm_elementwise(
-            """{
-            .reg .pred other, missing, lost;
-            .reg .u32 thread, asked;
-            .reg .s32 reached;
-            mov.u32 asked, 0;
-            mov.u32 thread, %tid.x;
-            setp.ne.u32 other, thread, 0;
-            @other bra done;
-            again:
-            ld.acquire.gpu.global.s32 reached, [$1];
-            setp.lt.s32 missing, reached, $2;
-            @!missing bra done;
-            add.u32 asked, asked, 1;
-            setp.gt.u32 lost, asked, 16777216;
-            @lost trap;
-            bra again;
-            done:
-            bar.sync 0;
-            mov.s32 $0, 0;
-            }""",
-            "=r,l,r",
-            [counter, least],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
-
-
-@triton.jit
-def add_progress(counter, more):
-    """Adds to a counter once the whole block has stored what it says is there."""
-    if INTERPRETED:
-        tl.atomic_add(counter, more)
-    else:
-        tl.inline_asm_elementwise(
-            """{
-            .reg .pred one;
-            .reg .u32 thread;
-            bar.sync 0;
-            mov.u32 thread, %tid.x;
-            setp.eq.u32 one, thread, 0;
-            @one red.release.gpu.global.add.s32 [$1], $2;
-            mov.s32 $0, 0;
-            }""",
-            "=r,l,r",
-            [counter, more],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
-
-
-@triton.jit
-def await_rows(counters, begin, end, count, times, ROWS: tl.constexpr):
-    """Waits for the blocks of the rows from begin to end, of count rows in all, to have come so many times."""
-    for block in range(begin // ROWS, (end - 1) // ROWS + 1):
-        await_progress(counters + block, tl.minimum(ROWS, count - block * ROWS) * times)
-
-
-@triton.jit
-def add_rows(counters, begin, end, ROWS: tl.constexpr):
-    """Says that the rows from begin to end are there."""
-    for block in range(begin // ROWS, (end - 1) // ROWS + 1):
-        add_progress(counters + block, tl.minimum(end, (block + 1) * ROWS) - tl.maximum(begin, block * ROWS))
+from .ends import embed_rows, pool_rows, score_row
+from .progress import add_progress, add_rows, await_progress, await_rows
+from .tiles import NONE, TANH, attend, product
 
 
 @triton.jit

@@ -45,6 +45,13 @@ NOTES = (
 )
 
 
+WAITING = (
+    "",
+    "These engines only wait, as long as an H100 works, at any depth alike, so that depths mean little here; server",
+    "and client share this machine's cores. `to the frontend` is all before Python sees a call: gRPC, and the loop's wait.",
+)
+
+
 @dataclass(frozen=True)
 class Served:
     """A server that traces."""
@@ -184,7 +191,8 @@ def main() -> None:
             told(found)
             rows += found
             if given.out:
-                write(NAME, "Why answers are late", NOTES, rows, given.out)  # what there is
+                notes = (*NOTES, *WAITING) if given.waiting else NOTES
+                write(NAME, "Why answers are late", notes, rows, given.out)  # what there is
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ NOTES = (
 WAITING = (
     "",
     "These engines only wait, as long as an H100 works, at any depth alike, so that depths mean little here; server",
-    "and client share this machine's cores. `to the frontend` is all before Python sees a call: gRPC, and the loop's wait.",
+    "and client share this machine's cores. `to the frontend` is all before Python sees a call: gRPC, and the",
+    "event loop's wait.",
 )
 
 

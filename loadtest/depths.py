@@ -7,7 +7,6 @@ depth is one engine call of so many pairs, as long as most pairs are.
 """
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from firststage import development
 from heads import Head, heads_of, scored
+from interleave import by_turns
 from numpy.typing import NDArray
 from report import Row, percentiles, write
 
@@ -78,22 +78,15 @@ def fitting(times: Mapping[int, float], budget: float) -> int:
 def timed(engines: Mapping[str, LoadedEngine], rounds: int) -> dict[tuple[str, int], list[float]]:
     """Seconds of every depth of every engine, interleaved."""
     random = np.random.default_rng(7)
-    runs = []
+    runs = {}
     for name, loaded in engines.items():
         for depth in DEPTHS:
             profile = cheapest_profile(loaded.engine.profiles, depth, LENGTH)
             ids = random.integers(1000, loaded.spec.vocab_size, (depth, LENGTH))
             feeds = pack_sequences(list(ids), profile, loaded.spec)
             loaded.engine.infer(feeds)
-            runs.append((name, depth, loaded, feeds))
-    taken: dict[tuple[str, int], list[float]] = {(name, depth): [] for name, depth, _, _ in runs}
-    for _ in range(rounds):
-        for place in random.permutation(len(runs)):
-            name, depth, loaded, feeds = runs[place]
-            start = time.perf_counter()
-            loaded.engine.infer(feeds)
-            taken[name, depth].append(time.perf_counter() - start)
-    return taken
+            runs[name, depth] = loaded.engine, feeds
+    return by_turns(runs, rounds, random)
 
 
 def by_depth(case: str, scores: Mapping[int, Scores], before: Mapping[int, Scores]) -> Iterator[Row]:

@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from millirank_engines.build.bench import Timing, work_of
 
 TURNS, WARM = 10, 5  # of every engine; calls of every shape before each turn that are not counted
 LEAST = 100  # calls of every shape
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,18 @@ def interleaved(
         lengths = entrants[place].feeds[shape]["attention_mask"].sum(axis=1).tolist()
         timing = Timing(shape, np.sort(np.array(times)), work_of(spec, shape, lengths), len(lengths))
         yield entrants[place].how, timing
+
+
+def by_turns(
+    runs: Mapping[K, tuple[Engine, Tensors]], rounds: int, random: np.random.Generator
+) -> dict[K, list[float]]:
+    """Seconds of every call; in each round all runs follow each other at random. The runs have been called once."""
+    taken: dict[K, list[float]] = {key: [] for key in runs}
+    keys = list(runs)
+    for _ in range(rounds):
+        for place in random.permutation(len(keys)):
+            engine, feeds = runs[keys[place]]
+            start = time.perf_counter()
+            engine.infer(feeds)
+            taken[keys[place]].append(time.perf_counter() - start)
+    return taken

@@ -8,12 +8,12 @@ model that never saw it. Engines are built into --work, and found there the next
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from interleave import by_turns
 from numpy.typing import NDArray
 from report import Row, percentiles, write
 
@@ -185,21 +185,15 @@ def _kept(case: str, measure: str, one: Scores, first: Scores, fused: Scores) ->
 def times(models: Sequence[Reranker], rounds: int) -> Iterator[Row]:
     """Milliseconds of each shape of every model, interleaved."""
     random = np.random.default_rng(7)
-    runs = []
+    runs = {}
     for model in models:
         loaded = model.engines[0]
         for profile in TIMED:
             ids = random.integers(1000, loaded.spec.vocab_size, (profile.batch, profile.length))
             feeds = pack_sequences(list(ids), profile, loaded.spec)
             loaded.engine.infer(feeds)
-            runs.append((model.name, profile, loaded, feeds))
-    seconds: dict[tuple[str, Profile], list[float]] = {(name, profile): [] for name, profile, _, _ in runs}
-    for _ in range(rounds):
-        for place in random.permutation(len(runs)):
-            name, profile, loaded, feeds = runs[place]
-            start = time.perf_counter()
-            loaded.engine.infer(feeds)
-            seconds[name, profile].append(time.perf_counter() - start)
+            runs[model.name, profile] = loaded.engine, feeds
+    seconds = by_turns(runs, rounds, random)
     for (name, profile), taken in seconds.items():
         yield from percentiles(f"{name}/{profile}", taken)
         yield Row(f"{name}/{profile}", "least", 1e3 * min(taken), "ms")

@@ -7,7 +7,7 @@ from millirank_engines.base import Profile
 from millirank_engines.program import OUTPUT, PROGRESS, ROWS, STARTS, TOKENS, TYPES
 
 from .choices import LATENCY
-from .layers import ACTIVATIONS, CONTEXT, COUNTED, LEAST, MOMENTS, QKV, SLACK, WIDE, Layers, Step, X, Y, padded
+from .layers import ACTIVATIONS, CONTEXT, COUNTED, LEAST, MOMENTS, QKV, SLACK, WIDE, Layers, Step, X, Y, blocks, padded
 from .variants import NETWORK, Variant
 
 LINE = 32  # numbers of a cache line: counters of different buffers share none
@@ -52,7 +52,7 @@ _MIDDLE = (
 
 
 def cuts(layers: Layers, profile: Profile) -> Iterator[Cut]:
-    """The sizes that a bucket can have; the first is what is taken unseen."""
+    """The sizes that are tried for a bucket; none where kernels of their own are faster or reach further."""
     network = layers.network
     stacked = network.layers * network.hidden * max(3 * network.hidden, layers.inner)  # numbers of the largest array
     if profile.length > LONGEST or profile.tokens > MOST or stacked > COUNTED:
@@ -90,8 +90,8 @@ def counters(profile: Profile, cut: Cut) -> int:
 
 def _rooms(profile: Profile, cut: Cut) -> tuple[int, int]:
     """The counters of a buffer, of tokens and of first tokens."""
-    tokens, sequences = _blocks(profile.tokens, cut.rows), _blocks(profile.batch, cut.first_rows)
-    return _blocks(tokens, LINE) * LINE, _blocks(sequences, LINE) * LINE
+    tokens, sequences = blocks(profile.tokens, cut.rows), blocks(profile.batch, cut.first_rows)
+    return blocks(tokens, LINE) * LINE, blocks(sequences, LINE) * LINE
 
 
 def joint_step(layers: Layers, profile: Profile, cut: Cut) -> Step:
@@ -126,13 +126,13 @@ def joint_step(layers: Layers, profile: Profile, cut: Cut) -> Step:
         "ROOM": room,
         "FIRST_ROOM": first_room,
     }
-    blocks, rows = _blocks(profile.tokens, cut.rows), _blocks(profile.batch, cut.first_rows)
-    tiles, wider, heads = width // cut.columns, cut.wider, profile.batch * network.heads // cut.heads
-    items = profile.batch * _blocks(profile.length, cut.embedded)
-    items += network.layers * blocks * (3 * width // cut.wider)
-    items += (network.layers - first) * (heads + blocks * (2 * tiles + inner // wider)) + profile.batch
+    row_blocks, first_blocks = blocks(profile.tokens, cut.rows), blocks(profile.batch, cut.first_rows)
+    tiles, heads = width // cut.columns, profile.batch * network.heads // cut.heads
+    items = profile.batch * blocks(profile.length, cut.embedded)
+    items += network.layers * row_blocks * (3 * width // cut.wider)
+    items += (network.layers - first) * (heads + row_blocks * (2 * tiles + inner // cut.wider)) + profile.batch
     if first:
-        items += heads + rows * ((2 + scored) * width + inner) // cut.first_columns
+        items += heads + first_blocks * ((2 + scored) * width + inner) // cut.first_columns
     variant = Variant(NETWORK, tuple(constants.items()), cut.warps, cut.stages)
     return Step(NETWORK, variant, (items, 1, 1), _addresses(scored=scored))
 
@@ -149,7 +149,3 @@ def _addresses(*, scored: bool) -> tuple[str, ...]:
         X, X + MOMENTS, Y, Y + MOMENTS, QKV, CONTEXT, WIDE,
         *(FIRST + name for name in (X, X + MOMENTS, Y, Y + MOMENTS, CONTEXT, WIDE)), POOLED, OUTPUT,
     )  # fmt: skip
-
-
-def _blocks(count: int, size: int) -> int:
-    return -(-count // size)

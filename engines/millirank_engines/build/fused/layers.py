@@ -132,7 +132,7 @@ class Layers:
             TILES=self._tiles(choice, "outer"),
             TYPED=network.type_ids,
         )
-        grid = (profile.batch, _blocks(profile.length, size.rows), 1)
+        grid = (profile.batch, blocks(profile.length, size.rows), 1)
         return Step("embed", variant, grid, (TOKENS, TYPES, STARTS, "words", "positions", "kinds", X, X + MOMENTS))
 
     def _linear(
@@ -175,7 +175,7 @@ class Layers:
             out + MOMENTS if left else STARTS,
         )
         rows = profile.batch if first else profile.tokens
-        return Step(role, variant, (_blocks(rows, size.rows) * (outer // size.columns), 1, 1), addresses)
+        return Step(role, variant, (blocks(rows, size.rows) * (outer // size.columns), 1, 1), addresses)
 
     def _attention(self, profile: Profile, choice: Choice, first: str) -> Step:
         network, size = self.network, choice[f"attention{first}"]
@@ -188,7 +188,7 @@ class Layers:
             KEYS=size.columns,
             FIRST=bool(first),
         )
-        grid = (profile.batch, network.heads, 1 if first else _blocks(profile.length, size.rows))
+        grid = (profile.batch, network.heads, 1 if first else blocks(profile.length, size.rows))
         return Step(f"attention{first}", variant, grid, (QKV, STARTS, CONTEXT))
 
     def _output(self, profile: Profile, choice: Choice) -> Iterator[Step]:
@@ -220,5 +220,6 @@ def padded(width: int) -> int:
     return 1 << (width - 1).bit_length()
 
 
-def _blocks(count: int, size: int) -> int:
+def blocks(count: int, size: int) -> int:
+    """How many blocks of a size hold so many."""
     return -(-count // size)

@@ -3,14 +3,15 @@
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from chorus_texts import cosine_rows, pair_rows, read_texts
-from interleave import Entrant, interleaved
+from interleave import Entrant, in_a_row, interleaved
 from peers import onnx_runtime
 from profiled import launch_rows
 from report import Row
@@ -25,6 +26,7 @@ from millirank_engines.manifest import parse_profile
 
 PEER_REPLAYS = 1000  # at most, as without graphs: an eager call takes milliseconds
 PADDED = ("tflops", "of peak")  # what counts padded tokens, too, on which fused engines do not run
+IN_A_ROW = ("p50", "p99", "p99.9", "p99/p50", "calls")
 SOAKED = 64 * 64  # padded tokens of a bucket that is soaked, at most
 
 
@@ -106,7 +108,20 @@ def timed_rows(subject: Subject, wanted: Wanted) -> Iterator[Row]:
             for row in timing_rows(case, timing, peak if how in ours else None):
                 if how != BACKENDS["fused"] or row.metric not in PADDED or subject.full:
                     yield row
+        if subject.soaked:
+            ours_alone = [one for one in entrants if one.how in BACKENDS.values()]
+            yield from straight_rows(subject, ours_alone, loaded.spec, compared, wanted.replays)
     gc.collect()
+
+
+def straight_rows(
+    subject: Subject, entrants: Sequence[Entrant], spec: ModelSpec, feeds: Mapping[Profile, Tensors], replays: int
+) -> Iterator[Row]:
+    """Engines that run one shape over and over."""
+    for entrant, (shape, one) in product(entrants, feeds.items()):
+        timing = in_a_row(entrant.engine, spec, shape, one, replays)
+        case = f"{subject.name}/{subject.task}/{shape}/fp16/{entrant.how}, in a row"
+        yield from (row for row in timing_rows(case, timing, None) if row.metric in IN_A_ROW)
 
 
 def device_rows(subject: Subject, backend: str, wanted: Wanted) -> Iterator[Row]:

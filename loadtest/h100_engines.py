@@ -32,7 +32,8 @@ NOTES = (
     "ones are left out), `tflops model` the published network's on valid tokens (a reranker's graph leaves out most of",
     "the last layer). All tokens of BERT-base's inputs are valid, of MiniLM's about four fifths, unless it says so.",
     "`kernels` are what PyTorch's profiler saw on the device for one inference, `launches` the host's calls, both for",
-    "every system; `kernel nodes` are those of the captured graph. No result or embedding is cached.",
+    "every system; `kernel nodes` are those of the captured graph. `in a row` replays one shape over and over, so that",
+    "caches hold its weights; all else is by turns. No result or embedding is cached.",
 )
 
 

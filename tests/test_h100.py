@@ -1,5 +1,6 @@
 """The scripts that measure on a GPU, on the fakes that ship."""
 
+import gc
 import importlib
 import json
 from collections.abc import Callable, Iterator
@@ -67,6 +68,20 @@ def test_engines_take_turns_and_every_shape_its_calls(script: Script) -> None:
     alone = [mark for mark in told if mark[0] == "a"]
     assert "a1a2a1" in "".join(alone)
     assert "a2a1a2" in "".join(alone)  # shapes alternate within a turn
+
+
+def test_in_a_row_nothing_else_runs_and_the_collector_comes_back(script: Script) -> None:
+    interleave, enginerows, told = script("interleave"), script("enginerows"), []
+    spec, subject = FakeEngine().spec, script("subjects").SUBJECTS[0]
+    feeds = {p: pack_sequences([np.array([7, 8])] * p.batch, p, spec) for p in (SMALL, LARGE)}
+    one = interleave.Entrant("fused", Told("a", told), feeds, 40)
+    rows = list(enginerows.straight_rows(subject, [one], spec, feeds, 30))
+    calls = 30 + interleave.WARM
+    assert told == [f"a{SMALL.batch}"] * calls + [f"a{LARGE.batch}"] * calls
+    assert gc.isenabled()
+    assert {row.case for row in rows} == {f"minilm-encoder/embed/{p}/fp16/fused, in a row" for p in feeds}
+    assert [row.value for row in rows if row.metric == "calls"] == [30, 30]
+    assert {row.metric for row in rows} == set(enginerows.IN_A_ROW)
 
 
 def test_slow_shapes_are_called_less_often_but_never_too_little(script: Script) -> None:

@@ -123,7 +123,9 @@ def test_a_target_is_told_from_its_rows(script: Script) -> None:
     ]
     lines = {line.split(" | ")[0][2:]: line for line in targets.table(targets.ENGINES, rows)[3:]}
     assert "**0.121 ms** | fused: minilm-encoder/embed/1x16/fp16/fused |" in lines["MiniLM encode 1x16, p50"]
-    assert "| 1.2, missed | fused: minilm-reranker" in lines["p99 / p50, MiniLM, worst shape"]  # the best of the worst
+    assert (
+        "| 1.2, missed | fused: minilm-reranker" in lines["p99 / p50, MiniLM, shapes by turns, worst"]
+    )  # the best of the worst
     assert "**0.999612**" in lines["cosine with FP32, Chorus products, the least"]
     assert lines["MiniLM rerank 50x32, p50"].endswith("| ≤ 0.29 ms | not measured | |")
     assert targets.table((), rows) == []

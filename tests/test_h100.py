@@ -156,7 +156,7 @@ def test_a_subjects_rows_come_from_all_that_was_built(
     assert wanted.built(subject) == ("tensorrt",)  # fused is not there
     rows = list(rows_of.timed_rows(subject, wanted))
     hows = {row.case.rpartition("/")[2] for row in rows if row.metric == "p50"}
-    assert hows == {"graph", "graph, all valid", "no graph"}
+    assert hows == {"graph", "graph, all valid", "graph, in a row", "no graph"}
     assert f"minilm-reranker/rerank/{shapes[0]}/fp16/graph" in {row.case for row in rows}
     told = {(row.case, row.metric): row.value for row in rows_of.device_rows(subject, "tensorrt", wanted)}
     assert told["minilm-reranker/soak", "inferences"] == 12

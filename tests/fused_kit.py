@@ -66,8 +66,7 @@ def interpreter(variants: dict[str, Variant]) -> Callable[[bytes, str, tuple[int
 def largest_errors(tiny: Tiny, folder: Path) -> list[float]:
     """The largest difference from FP32 over all profiles: of an embedding, or of a score in standard deviations.
 
-    The first by kernels of their own, the second by one kernel, the third, where there is more than one layer, by one
-    from the second layer on, behind others.
+    The first by kernels of their own, the second by one kernel.
     """
     made = export_model(str(write_model(folder / "source", tiny)), folder / "fp32", task=tiny.task)
     layers = Layers(made.network, tiny.inner)
@@ -83,23 +82,15 @@ def largest_errors(tiny: Tiny, folder: Path) -> list[float]:
     embeds = tiny.task == "embed"
     spread = 1.0 if embeds else float(np.concatenate([case.reference for case in cases]).std())
     weights = weights_of(made.network, made.weights)
-    ways = [apart, one]
-    if made.network.layers > 1:
-        behind = {}
-        for profile in profiles[1:]:
-            choice = unseen(layers, profile)
-            last = replace(chosen[profile], begin=1, columns=choice["outer"].columns)
-            behind[profile] = [*layers.begin(profile, choice, 1), joined.joint_step(layers, profile, last)]
-        ways.append(behind)
     found = []
-    for steps in ways:
+    for steps in (apart, one):
         variants = {step.variant.name: step.variant for row in steps.values() for step in row}
         launches = {profile: tuple(step.launch() for step in row) for profile, row in steps.items()}
         program = Program(
             {name: Kernel(name, 32 * variant.warps, 0) for name, variant in variants.items()},
             layers.buffers(launches) | joined.joint_buffers(layers, max(profile.batch for profile in profiles)),
             launches,
-            counters if steps is not apart else {},
+            counters if steps is one else {},
             output_name(tiny.task),
             made.network.hidden if embeds else 0,
             made.network.type_ids,
@@ -110,7 +101,7 @@ def largest_errors(tiny: Tiny, folder: Path) -> list[float]:
         cuda.computes = interpreter(variants)
         engine = FusedEngine(path, tuple(steps), "fp16", cuda=cuda, graphs=False)
         asked = [case for case in cases if case.profile in steps]
-        asked += asked[:1] if steps is not apart else []  # once more: what was counted is forgotten
+        asked += asked[:1] if steps is one else []  # once more: what was counted is forgotten
         errors = [np.abs(engine.infer(case.feeds)[output_name(tiny.task)] - case.reference).max() for case in asked]
         engine.close()
         if cuda.open:

@@ -56,7 +56,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kernels_compute_what_the_network_does(tmp_path: Path) -> None:
     models = [
-        {**SMALL, "task": "rerank", "layers": 3},
+        {**SMALL, "task": "rerank"},
         {**SMALL, "pooling": "cls", "activation": "gelu_new"},
         {**SMALL, "family": "roberta", "activation": "relu", "layers": 1, "hidden": 48, "heads": 3},
     ]
@@ -65,7 +65,7 @@ def test_kernels_compute_what_the_network_does(tmp_path: Path) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     errors = [float(line) for line in ran.stdout.split()]
-    assert len(errors) == 3 * len(models) - 1  # one has a single layer
+    assert len(errors) == 2 * len(models)
     assert max(errors) < 0.02, errors
 
 
@@ -203,7 +203,7 @@ def test_the_sizes_are_those_that_take_the_least_of_what_compiles() -> None:
         return 1e-6 if step.variant in slow else 1e-3 / step.variant.stages
 
     known = {step.variant for step in steps} - slow
-    chosen = tuning.cheapest(layers, profile, tuning.fitting(asked, known), timer)[0]
+    chosen = tuning.cheapest(layers, profile, tuning.fitting(asked, known), timer)
     assert set(chosen) == set(roles(MINILM))
     assert chosen["qkv"].rows >= 128
     assert chosen["qkv"].stages == max(size.stages for size in asked[0]["qkv"] if size.rows >= 128)
@@ -272,36 +272,6 @@ def test_a_bucket_is_one_kernel_where_that_takes_less() -> None:
     several = tuning.fastest(layers, profile, asked, joint, Clock(0.9e-4))
     assert len(several.steps) == 1 + 5 * 6 + 2
     assert several.counters == 0
-    assert tuning.fastest(layers, profile, asked, joint, Clock(0.995e-4)).steps == one.steps  # alike, and fewer
-
-
-def test_a_larger_bucket_may_end_in_one_kernel() -> None:
-    layers, profile = Layers(MINILM, 1536), Profile(50, 32)
-    asked = tuning.candidates(layers, profile)
-    joint = {cut: joined.joint_step(layers, profile, cut) for cut in joined.cuts(layers, profile)}
-    assert {cut.begin for cut in joint} == {0, 4, 5}
-    whole, tail = (next(step for cut, step in joint.items() if cut.begin == begin) for begin in (0, 4))
-    assert tail.grid[0] - (25 * (2 * 18 + 6 + 24 + 6) + 2 * 50 * 12 + 4 * (12 + 48 + 12 + 12) + 50) == 0
-    assert tail.addresses == whole.addresses
-
-    class Clock:
-        def __call__(self, _profile: Profile, step: tuning.Step) -> float:
-            constants = dict(step.variant.constants)
-            return 1e-6 if constants.get("COLUMNS") != 64 or constants["ROWS"] == 64 else 1e-3
-
-        def inference(self, _profile: Profile, steps: list[tuning.Step]) -> float:
-            return {1: 3e-4, 22: 1e-4, 27: 2e-4, 33: 2.5e-4}[len(steps)]
-
-    best = tuning.fastest(layers, profile, asked, joint, Clock())
-    assert [step.role for step in best.steps] == [
-        "embed",
-        *["qkv", "attention", "attended", "inner", "outer"] * 4,
-        "network",
-    ]
-    assert dict(best.steps[-1].variant.constants)["COLUMNS"] == dict(best.steps[-2].variant.constants)["COLUMNS"]
-    assert best.counters > 0
-    others = {cut: step for cut, step in joint.items() if cut.begin == 0}
-    assert len(tuning.fastest(layers, profile, asked, others, Clock()).steps) == 33
 
 
 def test_the_joint_kernel_compiles_without_a_gpu() -> None:

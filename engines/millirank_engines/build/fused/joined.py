@@ -1,4 +1,4 @@
-"""A network, or its last layers, as one kernel for a bucket, by the sizes that were chosen for it."""
+"""A network as one kernel for a bucket, by the sizes that were chosen for it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ LONGEST, MOST = 128, 4096  # tokens of a sequence, and of a bucket: beyond, kern
 
 @dataclass(frozen=True)
 class Cut:
-    """How the work of all layers from one on is cut; columns are those of the outputs."""
+    """How the work of all layers is cut; columns are those of the outputs."""
 
     rows: int
     columns: int  # of the products whose rows are normalised later
@@ -34,7 +34,6 @@ class Cut:
     embedded: int = 1  # tokens
     first_rows: int = 16  # of the products of first tokens
     first_columns: int = 32
-    begin: int = 0  # the first layer; what is before it runs as kernels of its own
 
 
 _LATENCY = (
@@ -52,25 +51,15 @@ _MIDDLE = (
 )
 
 
-_LAST = (_MIDDLE[0], _MIDDLE[2], _MIDDLE[3])
-
-
 def cuts(layers: Layers, profile: Profile) -> Iterator[Cut]:
-    """The sizes that are tried for a bucket; none where kernels of their own are faster or reach further.
-
-    Larger buckets may also end in one kernel of their last layers: what these compute for first tokens alone is small.
-    """
+    """The sizes that are tried for a bucket; none where kernels of their own are faster or reach further."""
     network = layers.network
     stacked = network.layers * network.hidden * max(3 * network.hidden, layers.inner)  # numbers of the largest array
     if profile.length > LONGEST or profile.tokens > MOST or stacked > COUNTED:
         return
     width, inner = (part & -part for part in (network.hidden, layers.inner))  # powers of two that divide them
     both = min(width, inner)
-    tried: tuple[Cut, ...] = _LATENCY
-    if profile.tokens > LATENCY:
-        last = [layer for layer in (network.layers - 1, network.layers - 2) if layer > 0]
-        tried = (*_MIDDLE, *(replace(cut, begin=layer) for layer in last for cut in _LAST))
-    for cut in tried:
+    for cut in _LATENCY if profile.tokens <= LATENCY else _MIDDLE:
         chains = cut.chains if both >= cut.chains * LEAST else 1
         if network.heads % cut.heads == 0:
             yield replace(
@@ -106,13 +95,12 @@ def _rooms(profile: Profile, cut: Cut) -> tuple[int, int]:
 
 
 def joint_step(layers: Layers, profile: Profile, cut: Cut) -> Step:
-    """What an inference runs from a layer on."""
+    """All that an inference runs."""
     network, inner = layers.network, layers.inner
     width, first, scored = network.hidden, network.head != "mean", network.head == "bert"
     room, first_room = _rooms(profile, cut)
     constants: dict[str, float] = {
         "LAYERS": network.layers,
-        "BEGIN": cut.begin,
         "BATCH": profile.batch,
         "LENGTH": profile.length,
         "WIDTH": width,
@@ -140,11 +128,9 @@ def joint_step(layers: Layers, profile: Profile, cut: Cut) -> Step:
     }
     row_blocks, first_blocks = blocks(profile.tokens, cut.rows), blocks(profile.batch, cut.first_rows)
     tiles, heads = width // cut.columns, profile.batch * network.heads // cut.heads
-    items = 0 if cut.begin else profile.batch * blocks(profile.length, cut.embedded)
-    items += (network.layers - cut.begin) * row_blocks * (3 * width // cut.wider)
-    items += (network.layers - cut.begin - first) * (
-        heads + row_blocks * (2 * tiles + inner // cut.wider)
-    ) + profile.batch
+    items = profile.batch * blocks(profile.length, cut.embedded)
+    items += network.layers * row_blocks * (3 * width // cut.wider)
+    items += (network.layers - first) * (heads + row_blocks * (2 * tiles + inner // cut.wider)) + profile.batch
     if first:
         items += heads + first_blocks * ((2 + scored) * width + inner) // cut.first_columns
     variant = Variant(NETWORK, tuple(constants.items()), cut.warps, cut.stages)

@@ -100,14 +100,9 @@ class Layers:
 
     def steps(self, profile: Profile, choice: Choice) -> Iterator[Step]:
         """What an inference runs, in order; KeyError if a role has no size."""
-        yield from self.begin(profile, choice, self.network.layers)
-        yield from self._output(profile, choice)
-
-    def begin(self, profile: Profile, choice: Choice, count: int) -> Iterator[Step]:
-        """What it runs up to the end of so many layers."""
         last = self.network.layers - 1
         yield self._embed(profile, choice)
-        for i in range(count):
+        for i in range(last + 1):
             first = FIRST if i == last and self.network.head != "mean" else ""
             yield self._linear(profile, choice, f"{i}.qkv", X, QKV, of=self._tiles(choice, "outer"))
             yield self._attention(profile, choice, first)
@@ -118,6 +113,7 @@ class Layers:
             attended = self._tiles(choice, f"attended{first}")
             yield self._linear(profile, choice, f"{i}.inner{first}", Y, WIDE, of=attended)
             yield self._linear(profile, choice, f"{i}.outer{first}", WIDE, X, residual=Y, norm=2 * i + 1, left=attended)
+        yield from self._output(profile, choice)
 
     def _tiles(self, choice: Choice, role: str) -> int:
         """In how many blocks a product leaves the moments of its rows; in one layer there is no role but the last."""

@@ -67,7 +67,6 @@ def network(
     pooled,
     out,
     LAYERS: tl.constexpr,
-    BEGIN: tl.constexpr,
     BATCH: tl.constexpr,
     LENGTH: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -93,9 +92,7 @@ def network(
     ROOM: tl.constexpr,
     FIRST_ROOM: tl.constexpr,
 ):
-    """An inference from layer BEGIN on, from the embeddings on if that is 0; arrays are as in tiles.py.
-
-    What comes before it has left x and its moments, of tiles of COLUMNS, for all rows.
+    """An inference; shapes and types of arrays are those in tiles.py.
 
     Weights of all layers lie one after the other, (LAYERS, …), as do gains and shifts of all norms, (2 LAYERS + 1,
     WIDTH). Buffers hold a row for every token, those named first and pooled one for every sequence. FIRST says that the
@@ -106,8 +103,6 @@ def network(
     head_width: tl.constexpr = WIDTH // HEADS
     full: tl.constexpr = LAYERS - FIRST
     embeds: tl.constexpr = (LENGTH + EMBEDDED - 1) // EMBEDDED  # blocks of threads of a sequence
-    embedded: tl.constexpr = 1 if BEGIN == 0 else 0  # how often x has been counted before the first layer here
-    behind_embeds: tl.constexpr = BATCH * embeds * embedded
     qkv_tiles: tl.constexpr = 3 * WIDTH // WIDER
     inner_tiles: tl.constexpr = INNER // WIDER
     tiles: tl.constexpr = WIDTH // COLUMNS
@@ -124,12 +119,11 @@ def network(
     behind_attended = behind_heads + blocks * tiles
     behind_inner = behind_attended + blocks * inner_tiles
     each = behind_inner + blocks * tiles
-    at = tl.program_id(0) - behind_embeds
-    done = tl.minimum(at // each, full - BEGIN)  # layers before this block's
-    layer = BEGIN + done
-    at -= done * each
+    at = tl.program_id(0) - BATCH * embeds
+    layer = tl.minimum(at // each, full)
+    at -= layer * each
 
-    if tl.program_id(0) < behind_embeds:
+    if tl.program_id(0) < BATCH * embeds:
         sequence = tl.program_id(0) // embeds
         part = tl.program_id(0) % embeds * EMBEDDED
         embed_rows(
@@ -143,7 +137,7 @@ def network(
     elif (layer < LAYERS) & (at < behind_qkv):
         block = at // qkv_tiles
         rows = tl.minimum(ROWS, count - block * ROWS)
-        await_progress(progress + block, rows * (embedded + done * tiles))
+        await_progress(progress + block, rows * (1 + layer * tiles))
         product(
             block * ROWS, at % qkv_tiles, count,
             x, x_moments, qkv_weight + layer * (3 * WIDTH * WIDTH), qkv_bias + layer * (3 * WIDTH),
@@ -156,7 +150,7 @@ def network(
             sequence = (at - behind_qkv) // groups
             begin = tl.load(starts + sequence)
             end = tl.load(starts + sequence + 1)
-            await_rows(progress + ROOM, begin, end, count, (done + 1) * qkv_tiles, ROWS)
+            await_rows(progress + ROOM, begin, end, count, (layer + 1) * qkv_tiles, ROWS)
             for head in tl.static_range(GROUP):
                 for asking in range(0, end - begin, KEYS):
                     attend(
@@ -167,7 +161,7 @@ def network(
         elif at < behind_attended:
             block = (at - behind_heads) // tiles
             rows = tl.minimum(ROWS, count - block * ROWS)
-            await_progress(progress + 2 * ROOM + block, rows * (done + 1) * groups)
+            await_progress(progress + 2 * ROOM + block, rows * (layer + 1) * groups)
             product(
                 block * ROWS, (at - behind_heads) % tiles, count,
                 context, x_moments, attended_weight + layer * (WIDTH * WIDTH), attended_bias + layer * WIDTH, gains,
@@ -178,7 +172,7 @@ def network(
         elif at < behind_inner:
             block = (at - behind_attended) // inner_tiles
             rows = tl.minimum(ROWS, count - block * ROWS)
-            await_progress(progress + 3 * ROOM + block, rows * (done + 1) * tiles)
+            await_progress(progress + 3 * ROOM + block, rows * (layer + 1) * tiles)
             product(
                 block * ROWS, (at - behind_attended) % inner_tiles, count,
                 y, y_moments, inner_weight + layer * (WIDTH * INNER), inner_bias + layer * INNER,
@@ -189,7 +183,7 @@ def network(
         else:
             block = (at - behind_inner) // tiles
             rows = tl.minimum(ROWS, count - block * ROWS)
-            await_progress(progress + 4 * ROOM + block, rows * (done + 1) * inner_tiles)
+            await_progress(progress + 4 * ROOM + block, rows * (layer + 1) * inner_tiles)
             product(
                 block * ROWS, (at - behind_inner) % tiles, count,
                 wide, y_moments, outer_weight + layer * (WIDTH * INNER), outer_bias + layer * WIDTH, gains,
@@ -205,9 +199,7 @@ def network(
         if at < heads:
             sequence = at // groups
             begin = tl.load(starts + sequence)
-            await_rows(
-                progress + ROOM, begin, tl.load(starts + sequence + 1), count, (LAYERS - BEGIN) * qkv_tiles, ROWS
-            )
+            await_rows(progress + ROOM, begin, tl.load(starts + sequence + 1), count, LAYERS * qkv_tiles, ROWS)
             for head in tl.static_range(GROUP):
                 attend(
                     sequence, at % groups * GROUP + head, 0, qkv, starts, first_context,
@@ -273,7 +265,7 @@ def network(
                 )  # fmt: skip
     elif at < BATCH:
         begin = tl.load(starts + at)
-        await_rows(progress, begin, tl.load(starts + at + 1), count, embedded + (LAYERS - BEGIN) * tiles, ROWS)
+        await_rows(progress, begin, tl.load(starts + at + 1), count, 1 + LAYERS * tiles, ROWS)
         pool_rows(
             at, x, gains + LAYERS * (2 * WIDTH), shifts + LAYERS * (2 * WIDTH), starts, out,
             WIDTH, PADDED, 16, True, EPSILON,

@@ -16,7 +16,6 @@ from .layers import Choice, Layers, Size, Step
 from .variants import Variant
 
 REPEATS, ROUNDS = 20, 4  # how often a graph has what is timed, and is replayed; the fastest counts
-NOISE = 0.01  # of such a time
 
 Candidates = Sequence[Mapping[str, Mapping[Size, Step]]]  # each a way to cut rows, by role
 
@@ -64,18 +63,20 @@ def fitting(asked: Candidates, known: Container[Variant]) -> list[dict[str, dict
     return left
 
 
-def cheapest(layers: Layers, profile: Profile, asked: Candidates, timer: Timer) -> list[Choice]:
-    """Of each way to cut rows the choice whose kernels take the least in all; the cheapest of them first."""
+def cheapest(layers: Layers, profile: Profile, asked: Candidates, timer: Timer) -> Choice:
+    """The choice whose kernels take the least in all."""
     often = roles(layers.network)
-    found: list[tuple[float, Choice]] = []
+    best: dict[str, Size] = {}
+    least = float("inf")
     for named in asked:
         total, chosen = 0.0, {}
         for role, options in named.items():
             times = {size: timer(profile, step) for size, step in options.items()}
             chosen[role] = min(times, key=lambda size: times[size])
             total += often[role] * times[chosen[role]]
-        found.append((total, chosen))
-    return [choice for _, choice in sorted(found, key=lambda one: one[0])]
+        if total < least:
+            best, least = chosen, total
+    return best
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Chosen:
     counters: int = 0
 
 
-Joint = Mapping[Cut, Step]  # ways to run a bucket, or its last layers, as one kernel
+Joint = Mapping[Cut, Step]  # ways to run a bucket as one kernel
 
 
 def untimed(layers: Layers, profile: Profile, asked: Candidates, joint: Joint) -> Chosen:
@@ -96,23 +97,13 @@ def untimed(layers: Layers, profile: Profile, asked: Candidates, joint: Joint) -
 
 
 def fastest(layers: Layers, profile: Profile, asked: Candidates, joint: Joint, clock: Clock) -> Chosen:
-    """The cheapest kernels, or one that is all of them, or one behind some of them: what an inference is fastest with.
-
-    Of two whose times differ by less than NOISE it is the one with fewer kernels.
-    """
-    choices = cheapest(layers, profile, asked, clock)
-    ways = [Chosen(list(layers.steps(profile, choices[0])))]
+    """The cheapest kernels or the one that is all of them: what an inference takes the least with."""
+    best = Chosen(list(layers.steps(profile, cheapest(layers, profile, asked, clock))))
+    least = clock.inference(profile, best.steps)
     for cut, step in joint.items():
-        before: list[Step] = []
-        if cut.begin:
-            alike = [choice for choice in choices if choice["outer"].columns == cut.columns]  # in moments of rows
-            if not alike:
-                continue
-            before = list(layers.begin(profile, alike[0], cut.begin))
-        ways.append(Chosen([*before, step], counters(profile, cut)))
-    times = [clock.inference(profile, way.steps) for way in ways]
-    close = [place for place, seconds in enumerate(times) if seconds <= min(times) * (1 + NOISE)]
-    return ways[min(close, key=lambda place: (len(ways[place].steps), times[place]))]
+        if (seconds := clock.inference(profile, [step])) < least:
+            best, least = Chosen([step], counters(profile, cut)), seconds
+    return best
 
 
 class Bench(FusedEngine):

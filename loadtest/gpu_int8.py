@@ -161,6 +161,8 @@ class Bench:
             for metric, q in (("p50", 0.5), ("p95", 0.95)):
                 yield Row(case, metric, 1e3 * timing.quantile(q), "ms")
             yield Row(case, "calls", len(timing.seconds), "calls")
+            for metric, operations in (("tflops valid", timing.work.valid), ("tflops model", timing.work.model)):
+                yield Row(case, metric, timing.rate(operations), "TFLOP/s")
             for other in ("fp16", "fp32", TORCH):
                 if other != name and (theirs := taken.get((profile, other))):
                     yield Row(case, f"against {other}", theirs.quantile(0.5) / timing.quantile(0.5), "x")

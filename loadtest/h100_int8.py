@@ -36,8 +36,9 @@ NOTES = (
     "`int8` and `fp8` are Q/DQ graphs, all else in them FP16; the list below says in which form each was built, and",
     "what was not. `auto` is the artifact that `--precision auto` seals, `choice` what it chose by; it was timed",
     "beside `fp16` after all the others. `torch-eager-fp32` is transformers' own BERT, without TF32. MiniLM has its",
-    "real weights; those of BERT-base are random, so only its speed says anything; all tokens are valid. `parity`",
-    "is against FP32, on texts of random words.",
+    "real weights; those of BERT-base are random, so only its speed says anything; all its tokens are valid. `parity`",
+    "is against FP32, on texts of random words. `tflops valid` are the graph's own operations on valid tokens by the",
+    "median, `tflops model` the published network's (a reranker's graph leaves out most of the last layer).",
 )
 
 

@@ -185,9 +185,11 @@ class TensorRtEngine(GraphEngine[_Bucket]):
         inspector.execution_context = context
         form = self._trt.LayerInformationFormat.JSON
         told = str(inspector.get_engine_information(form))
-        if not told:  # seen with 10.6: perhaps it tells of single layers
+        if not told:  # 10.6 tells nothing of the whole where there are other profiles, whose layers no context has
             layers = [str(inspector.get_layer_information(i, form)) for i in range(self._engine.num_layers)]
-            told = f'{{"Layers": [{", ".join(layer for layer in layers if layer)}]}}' if any(layers) else ""
+            if any(layers):
+                told = f'{{"Layers": [{", ".join(layer for layer in layers if layer)}]}}'
+                self._said()  # an error for each layer of the others
         if not told:
             raise EngineFailed(f"TensorRT's inspector tells nothing of {profile}: {self._said()}: {REBUILD}")
         return told

@@ -82,6 +82,10 @@ def nodes(folder: Path, kind: str) -> list[onnx.NodeProto]:
     return [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == kind]
 
 
+def smoothed_ffn(scales: Scales) -> bool:
+    return any("layer" in g and g.endswith("output.dense") and "attention" not in g for g in scales.smoothing)
+
+
 # The graph
 
 
@@ -100,7 +104,8 @@ def test_linear_layers_are_products_between_q_and_dq(
         assert values[name].dtype == np.int8
         scale = values[name.removesuffix("/int8") + "/scale"]
         assert scale.shape == (values[name].shape[1],)
-        assert scale.dtype == (np.float16 if precision == "fp16" else np.float32)
+        wide = precision == "fp32" or (name.endswith("intermediate.dense.weight/int8") and smoothed_ffn(scales))
+        assert scale.dtype == (np.float32 if wide else np.float16)
     activations = nodes(tmp_path, "QuantizeLinear")
     assert len(activations) == LAYERS * len(GROUPS)  # query, key and value share one
     assert {values[node.input[1]].shape for node in activations} == {()}
@@ -196,6 +201,27 @@ def test_what_is_left_out_stays_in_float(source: str, scales: Scales, tmp_path: 
     export_model(source, tmp_path, task="embed", scales=scales.without(group))
     assert len(nodes(tmp_path, "QuantizeLinear")) == LAYERS * len(GROUPS) - 1
     assert scales.only(group).amax.keys() == {group}
+
+
+def test_sums_that_a_float16_cannot_hold_are_float32(source: str, scales: Scales, tmp_path: Path) -> None:
+    """What TensorRT would keep unscaled is the product in front of a smoothed or shifted activation."""
+    inner, outer = (f"encoder.layer.1.{name}" for name in ("intermediate.dense", "output.dense"))
+    vector = np.ones(scales.mean[outer].shape, np.float32)
+
+    def types(given: Scales, precision: str = "fp16") -> set[int]:
+        export_model(source, tmp_path, task="embed", precision=precision, scales=given)  # type: ignore[arg-type]
+        model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx"), strict_mode=True)
+        told = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+        assert told["encoder.layer.1.output.dense/matmul"] == told["encoder.layer.0.output.dense/matmul"]
+        return {told[f"{inner}/matmul"], told[f"{inner}/add"]}
+
+    plain = replace(scales, smoothing={}, shift={})
+    assert types(plain) == {onnx.TensorProto.FLOAT16}
+    assert types(replace(plain, shift={outer: vector})) == {onnx.TensorProto.FLOAT}
+    assert types(replace(plain, smoothing={outer: vector})) == {onnx.TensorProto.FLOAT}
+    assert types(replace(plain, smoothing={outer: vector}).without(outer)) == {onnx.TensorProto.FLOAT16}
+    assert types(replace(plain, smoothing={inner: vector[: len(scales.mean[inner])]})) == {onnx.TensorProto.FLOAT16}
+    assert len([node for node in nodes(tmp_path, "Cast") if node.name.startswith(inner)]) == 0
 
 
 def test_tensorrt_rtx_builds_a_plan_of_it_without_a_gpu(source: str, scales: Scales, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from .quantize.scales import Scales, group_of
 PARTS, KINDS = ("query", "key", "value"), ("weight", "bias")
 CONTEXT = "attention.output.dense"  # reads the context, whose channels are those of the values
 VALUE = "attention.self.value"
+INNER, OUTER = "intermediate.dense", "output.dense"  # the two products of the FFN
 
 
 class Weights(Protocol):
@@ -32,6 +33,10 @@ class Dense:
     lies before the second product of the FFN.
 
     What rounding takes from the weights of INT8 is given back to the bias, for the mean of what the layer reads.
+
+    Where the second product of the FFN is smoothed or shifted, the first is float32 in a float16 graph: TensorRT 10.6
+    then leaves the first's scales to the kernel behind it, and keeps sums of integers, unscaled, in the product's type;
+    in float16 up to an eighth of MiniLM's were infinite.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:
@@ -81,13 +86,23 @@ class Dense:
             if not group.endswith(CONTEXT):
                 inverse = graph.weight(f"{group}/smoothing", (1 / smoothing).astype(np.float32))
                 x = graph.once("Mul", f"{x}/{group}/smooth", x, inverse)
+        widened = False
         if amax is None:
             factor = graph.weight(f"{name}.weight", weight, wide=wide)
         else:
             kept, steps, lost = graph.codes(weight, scales.weight_bits)
             bias = bias if mean is None else bias + mean @ lost
-            factor = graph.int8(f"{name}.weight", kept, steps)
-            x = graph.quantized(f"{x}/{group}", x, amax)
+            widened = self.unscaled(group)
+            factor = graph.int8(f"{name}.weight", kept, steps, wide=widened)
+            x = graph.quantized(f"{x}/{group}", x, amax, wide=widened)
         product = graph.op("MatMul", f"{name}/matmul", x, factor)
         bias = np.asarray(bias, np.float32)
-        return graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide))
+        rows = graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide or widened))
+        return graph.narrow(rows) if widened else rows
+
+    def unscaled(self, group: str) -> bool:
+        """Whether TensorRT would keep its sums of integers as they are."""
+        if not group.endswith(INNER):
+            return False
+        reader = group.removesuffix(INNER) + OUTER
+        return reader in self.scales.amax and (reader in self.scales.shift or reader in self.scales.smoothing)

@@ -61,13 +61,16 @@ class Graph:
             self._made.add(self.op(kind, name, *inputs))
         return name
 
-    def quantized(self, name: str, x: str, amax: float) -> str:
-        """The activation x rounded to 255 steps between -amax and amax: a Q/DQ pair."""
-        scale = self.constant(f"{name}/scale", np.array(amax / INT8_MAX, self.dtype), exact=True)
+    def quantized(self, name: str, x: str, amax: float, *, wide: bool = False) -> str:
+        """The activation x rounded to 255 steps between -amax and amax: a Q/DQ pair, in float32 again if wide."""
+        step = np.array(amax / INT8_MAX, self.dtype)
+        scale = self.constant(f"{name}/scale", step, exact=True)
         zero = self.constant("zero/int8", np.array(0, np.int8), exact=True)
-        return self.once(
-            "DequantizeLinear", f"{name}/dq", self.once("QuantizeLinear", f"{name}/q", x, scale, zero), scale, zero
-        )
+        codes = self.once("QuantizeLinear", f"{name}/q", x, scale, zero)
+        if wide and self.half:
+            scale = self.constant(f"{name}/scale/float32", step.astype(np.float32), exact=True)
+            return self.once("DequantizeLinear", f"{name}/dq/float32", codes, scale, zero)
+        return self.once("DequantizeLinear", f"{name}/dq", codes, scale, zero)
 
     def codes(
         self, value: NDArray[np.float32], bits: int = 8
@@ -79,10 +82,11 @@ class Graph:
         kept = np.clip(np.rint(value / steps.astype(np.float32)), -INT8_MAX, INT8_MAX).astype(np.int8)
         return kept, steps, value - kept * steps.astype(np.float32)
 
-    def int8(self, name: str, kept: NDArray[np.int8], steps: NDArray[np.floating[Any]]) -> str:
-        """Adds what codes made of a weight, and its DQ node."""
+    def int8(self, name: str, kept: NDArray[np.int8], steps: NDArray[np.floating[Any]], *, wide: bool = False) -> str:
+        """Adds what codes made of a weight, and its DQ node, which gives float32 if wide."""
+        steps = steps.astype(np.float32) if wide else steps
         if self.rounded:
-            return self.constant(f"{name}/rounded", kept.astype(self.dtype) * steps)
+            return self.constant(f"{name}/rounded", kept.astype(steps.dtype) * steps)
         scale = self.constant(f"{name}/scale", steps)
         zero = self.constant(f"zero/int8/{len(steps)}", np.zeros(len(steps), np.int8))
         return self.op("DequantizeLinear", f"{name}/dq", self.constant(f"{name}/int8", kept), scale, zero, axis=1)

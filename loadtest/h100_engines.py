@@ -30,7 +30,8 @@ NOTES = (
     "kernels of our own in a CUDA graph. Peers run the same weights, shapes and inputs. `tflops` counts the graph's",
     "own operations on padded tokens, `tflops valid` those on valid tokens (`fused` runs on no others, so its padded",
     "ones are left out), `tflops model` the published network's on valid tokens (a reranker's graph leaves out most of",
-    "the last layer). All tokens of BERT-base's inputs are valid, of MiniLM's about four fifths, unless it says so.",
+    "the last layer). MiniLM is all-MiniLM-L6-v2, as a reranker its six layers under a head that was drawn; BERT-base",
+    "is drawn. All tokens of BERT-base's inputs are valid, of MiniLM's about four fifths, unless it says so.",
     "`kernels` are what PyTorch's profiler saw on the device for one inference, `launches` the host's calls, both for",
     "every system; `kernel nodes` are those of the captured graph. No result or embedding is cached.",
 )

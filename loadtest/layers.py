@@ -27,8 +27,8 @@ from millirank_engines.manifest import parse_profile
 SHAPES = ("50x32", "50x64")
 NOTES = (
     "A MiniLM reranker of six layers and the same with its first layers alone, in turns, from host arrays to host",
-    "arrays, at the lengths of pairs of words. One that was trained with as many layers takes the same time: three have",
-    "those that ship.",
+    "arrays, at the lengths of pairs of words. One that was trained with as many layers takes the same time, so does",
+    "the shipped one of three.",
 )
 
 

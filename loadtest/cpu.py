@@ -25,6 +25,7 @@ from millirank.v1 import search_pb2, search_pb2_grpc
 from millirank_engines import open_engine
 from millirank_engines.pack import pack_sequences
 
+REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)  # too busy, or too slow for the SLA
 ROUNDS = 20  # measured runs of each shape, interleaved
 STAGES = ("tokens", "encode_queue", "encode", "retrieve", "render", "rerank_queue", "rerank", "total")
 NOTES = (
@@ -103,13 +104,19 @@ def memory(pid: int) -> Iterator[tuple[str, float]]:
 
 
 def path(channel: grpc.Channel, case: str, queries: list[str]) -> Iterator[Row]:
-    """Every query once, one after another: stages by the server's clock, messages by the client's."""
+    """Every query once, one after another, if it is answered: stages by the server, messages by the client."""
     stub = search_pb2_grpc.SearchServiceStub(channel)
-    first, final, depths, degraded = [], [], [], Counter[str]()
+    first, final, depths, degraded, refused = [], [], [], Counter[str](), 0
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for query in queries:
         start = time.perf_counter()
-        messages = [(m, time.perf_counter() - start) for m in stub.Search(search_pb2.SearchRequest(query=query))]
+        try:
+            messages = [(m, time.perf_counter() - start) for m in stub.Search(search_pb2.SearchRequest(query=query))]
+        except grpc.RpcError as error:
+            if error.code() not in REFUSED:
+                raise
+            refused += 1
+            continue
         first.append(messages[0][1])
         last, seconds = messages[-1]
         final.append(seconds)
@@ -124,7 +131,8 @@ def path(channel: grpc.Channel, case: str, queries: list[str]) -> Iterator[Row]:
     yield Row(f"depth/{case}", "median", float(np.median(depths)), "candidates")
     yield Row(f"depth/{case}", "least", float(min(depths)), "candidates")
     yield Row(f"depth/{case}", "queries", len(queries), "queries")
-    yield Row(f"depth/{case}", "degraded", 100 * (1 - degraded["not degraded"] / len(queries)), "%")
+    yield Row(f"depth/{case}", "degraded", 100 * (1 - degraded["not degraded"] / len(final)), "%")
+    yield Row(f"depth/{case}", "refused", 100 * refused / len(queries), "%")
 
 
 def main() -> None:

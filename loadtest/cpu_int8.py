@@ -112,6 +112,7 @@ def part_rows(part: str, task: Task | None, group: int, given: argparse.Namespac
         yield from path_rows(given.index, {how: one for how, one in sets.items() if how in given.paths}, asked)
         return
     subject = Int8Subject(task, given.work, given.scales)
+    yield [f"{subject.name} is {subject.source}, {subject.float.spec.layers} layers"]
     if part == "times":
         yield list(time_rows(subject, group, given))
     elif part == "choice":

@@ -10,6 +10,7 @@ from enginerows import filled, peer_engine
 from int8_plans import Plan, Plans, Subject, parsed
 from interleave import Entrant, interleaved
 from peers.bert_base import write_bert_base
+from peers.minilm import write_minilm
 from report import Row
 from subjects import exact
 
@@ -25,6 +26,7 @@ from millirank_engines.build.quantize.scales import Scales
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
 FIRST = 0.65  # of the time for building, that INT8 gets where FP16 must be built, too
+WRITTEN = {"bert-base-reranker": write_bert_base, "minilm-reranker": write_minilm}  # of which only the speed is told
 Engines = list[tuple[str, Engine]]  # by what they are called; several may be called alike, at different shapes
 
 
@@ -33,7 +35,7 @@ class Bench:
 
     def __init__(self, subject: Subject, given: argparse.Namespace) -> None:
         self.subject, self.given, self.work = subject, given, given.work / subject.name
-        self.source = subject.source or str(write_bert_base(self.work / "source"))
+        self.source = subject.source or str(WRITTEN[subject.name](self.work / "source"))
         self.real = bool(subject.source)
         self.notes: list[str] = []
 
@@ -182,5 +184,5 @@ class Bench:
 
 
 def _no_gate(*_: object) -> tuple[()]:
-    """Random weights have no accuracy to lose."""
+    """What was written to be timed has no accuracy to lose."""
     return ()

@@ -36,9 +36,9 @@ NAME = "h100-service"
 TOP = 10  # hits that are compared
 WARM = 200  # queries that are not counted
 SHOWN = (
-    "until SERVING", "offered", "answered", "first p50", "first p99", "final p50", "final p99", "depth mean",
-    "depth min", "degraded", "refused", "errors", "client lag p99", "busy corehost", "busy frontend", "busy server",
-    f"top-{TOP} overlap with torch-eager-fp32", "queries",
+    "until SERVING", "reranker layers", "offered", "answered", "first p50", "first p99", "final p50", "final p99",
+    "depth mean", "depth min", "degraded", "refused", "errors", "client lag p99", "busy corehost", "busy frontend",
+    "busy server", f"top-{TOP} overlap with torch-eager-fp32", "queries",
 )  # fmt: skip
 NOTES = (
     "Server and clients share one machine. `tensorrt/…` and `fused/…` are millirank, the others are the same service",
@@ -63,11 +63,18 @@ class Load:
     connections: int
     options: tuple[str, ...]  # of serve
 
+    def folder(self, system: str) -> Path:
+        """A system's engines; a peer runs the models of the first."""
+        return self.engines.get(system, next(iter(self.engines.values())))
+
+    def layers(self, system: str) -> int:
+        """Of its reranker."""
+        return read_manifest(self.folder(system) / "reranker").model.layers
+
     @contextmanager
     def server(self, system: str, *more: str) -> Iterator[Launched]:
         """A server on our engines, or on a peer's."""
-        folder = self.engines.get(system, next(iter(self.engines.values())))
-        options = ("--engines", str(folder), *self.options, *more)
+        options = ("--engines", str(self.folder(system)), *self.options, *more)
         with (
             served_by("" if system in self.engines else system),
             launch(self.index, self.port, self.metrics_port, options) as server,
@@ -103,6 +110,7 @@ def load_rows(load: Load, system: str) -> Iterator[Row]:
     start = time.monotonic()
     with load.server(system) as server:
         yield Row(f"{system}/start", "until SERVING", time.monotonic() - start, "s")
+        yield Row(f"{system}/start", "reranker layers", load.layers(system), "")
         run(one_by_one(replace(server.target, connections=1), messages, WARM))
         for rate in load.rates:
             case = f"{system}/{rate:g} QPS"

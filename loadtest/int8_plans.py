@@ -34,7 +34,7 @@ class Subject:
     """A model and the shapes that it is measured at."""
 
     name: str
-    source: str  # nothing for BERT-base, which is written first
+    source: str  # nothing for a model that is written first: gpu_int8.WRITTEN
     task: Task
     buckets: tuple[str, ...]
     fp32: tuple[str, ...]

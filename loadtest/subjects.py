@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from peers.bert_base import write_bert_base
+from peers.minilm import write_minilm
 from report import Row
 
 from millirank_engines import Engine, LoadedEngine, Profile, Task, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.profiles import OptimizationProfile, Profiles, Range
 from millirank_engines.manifest import parse_profile
-from millirank_engines.model import ENCODER, RERANKER
+from millirank_engines.model import ENCODER
 from millirank_engines.replay import Memory
 
 BACKENDS = {"tensorrt": "graph", "fused": "fused"}  # what builds: what its timings are called
@@ -64,7 +65,7 @@ SUBJECTS = (
     ),
     Subject(
         "minilm-reranker",
-        lambda _: RERANKER,
+        lambda work: str(write_minilm(work / "minilm-l6")),
         "rerank",
         ("50x32", "50x40", "50x64", "256x64", "512x32", "512x40", "1024x32", "2048x32"),
         ("50x32", "50x64", "512x32"),

@@ -1,6 +1,6 @@
 """Draws the curve of rerankers: nDCG@10 on judged and on rule-made queries against milliseconds for 50 pairs.
 
-python loadtest/variants.py --index INDEX --judgments judgments.csv --work DIR six=millirank-reranker three=FOLDER …
+python loadtest/variants.py --index INDEX --judgments judgments.csv --work DIR six=FOLDER three=millirank-reranker …
 
 Each model is NAME=FOLDER (or a name or hub id that `millirank engine build` takes); the first is what the others are
 compared with. A folder that `millirank train --folds N` wrote is scored by cross-validation: each judged query with the

@@ -141,7 +141,7 @@ def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
 ) -> None:
     bench = importlib.import_module("gpu_int8")
     tiny = Tiny(task="rerank")
-    monkeypatch.setattr(bench, "write_bert_base", lambda folder: calm(write_model(folder, tiny)))
+    monkeypatch.setitem(bench.WRITTEN, "bert-base-reranker", lambda folder: calm(write_model(folder, tiny)))
     subject = script.Subject("bert-base-reranker", "", "rerank", ("4x16", "8x16"), ("4x16",), ())
     given = asked(script, tmp_path, parts=["auto", "fp32"])
     made = bench.Bench(subject, given)

@@ -124,15 +124,17 @@ def path(channel: grpc.Channel, case: str, queries: list[str]) -> Iterator[Row]:
         degraded[last.degraded_reason or "not degraded"] += 1
         for stage, values in stages.items():
             values.append(getattr(last.timings, f"{stage}_us") / 1e6)
+    yield Row(f"depth/{case}", "queries", len(queries), "queries")
+    yield Row(f"depth/{case}", "refused", 100 * refused / len(queries), "%")
+    if not final:
+        return
     yield from percentiles(f"path/{case}/client: first message", first)
     yield from percentiles(f"path/{case}/client: final message", final)
     for stage, values in stages.items():
         yield from percentiles(f"path/{case}/server: {stage}", values)
     yield Row(f"depth/{case}", "median", float(np.median(depths)), "candidates")
     yield Row(f"depth/{case}", "least", float(min(depths)), "candidates")
-    yield Row(f"depth/{case}", "queries", len(queries), "queries")
     yield Row(f"depth/{case}", "degraded", 100 * (1 - degraded["not degraded"] / len(final)), "%")
-    yield Row(f"depth/{case}", "refused", 100 * refused / len(queries), "%")
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
 import argparse
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from enginerows import filled, peer_engine
 from int8_plans import Plan, Plans, Subject, parsed
@@ -26,8 +27,22 @@ from millirank_engines.build.quantize.scales import Scales
 TORCH = "torch-eager-fp32"
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
 FIRST = 0.65  # of the time for building, that INT8 gets where FP16 must be built, too
-WRITTEN = {"bert-base-reranker": write_bert_base, "minilm-reranker": write_minilm}  # of which only the speed is told
 Engines = list[tuple[str, Engine]]  # by what they are called; several may be called alike, at different shapes
+
+
+@dataclass(frozen=True)
+class Written:
+    """A model that is written first, and how it is calibrated."""
+
+    write: Callable[[Path], Path]
+    recipe: Recipe
+    real: bool  # whether its layers are a trained model's, so that rounding them says something
+
+
+WRITTEN = {
+    "bert-base-reranker": Written(write_bert_base, Recipe(alpha=0, shift=False), real=False),
+    "minilm-reranker": Written(write_minilm, Recipe(), real=True),
+}
 
 
 class Bench:
@@ -35,8 +50,9 @@ class Bench:
 
     def __init__(self, subject: Subject, given: argparse.Namespace) -> None:
         self.subject, self.given, self.work = subject, given, given.work / subject.name
-        self.source = subject.source or str(WRITTEN[subject.name](self.work / "source"))
-        self.real = bool(subject.source)
+        self.written = None if subject.source else WRITTEN[subject.name]
+        self.source = str(self.written.write(self.work / "source")) if self.written else subject.source
+        self.real = self.written is None or self.written.real
         self.notes: list[str] = []
 
     @cached_property
@@ -88,16 +104,21 @@ class Bench:
         brought = self.given.scales / f"{self.subject.name}.safetensors" if self.given.scales else None
         if brought and brought.is_file():
             scales = Scales.read(brought)
+            if (found := _layers(scales)) != set(range(spec.layers)):
+                raise EngineError(
+                    f"{brought} has scales of {len(found)} layers, {self.subject.name} has {spec.layers}: make them "
+                    "anew with `millirank engine calibrate`, or leave it out"
+                )
             if scales.about["model"] != spec.hash:  # other versions of the tokenizer's library write it differently
                 self.notes.append(f"{self.subject.name}: its scales were made of {scales.about['model'][:12]}.")
             return replace(scales, about={**scales.about, "model": spec.hash})
-        if self.real:
+        if self.written is None:
             fix = "name the folder that has them with --scales"
             raise EngineError(f"there are no scales of {self.subject.name}: {fix}")
         texts = random_sequences(2 * RANDOM, spec, LONGEST)
         data: CalibrationData = pairs_data(list(zip(texts[::2], texts[1::2], strict=True)), spec, "random tokens")
         calibrator = Calibrator(self.source, task=self.subject.task, data=data, work=self.work)
-        return calibrator.scales(Recipe(alpha=0, shift=False))
+        return calibrator.scales(self.written.recipe)
 
     def autos(
         self, plans: Plans, made: Mapping[str, Sequence[Plan]], scales: Scales, add: Callable[[str, Engine], None]
@@ -181,6 +202,11 @@ class Bench:
             where = "" if len(mine) == len(cases) else f", {'+'.join(str(case.profile) for case in mine)}"
             for check in parity(engine, mine, self.subject.task, arithmetic("tensorrt", precision)):
                 yield Row(f"{self.subject.name}/parity{where}/{name}", check.metric, check.value, "")
+
+
+def _layers(scales: Scales) -> set[int]:
+    """The numbers of the layers that they are of, those that stay in float, too."""
+    return {int(group.split(".")[2]) for group in (*scales.mean, *scales.amax)}
 
 
 def _no_gate(*_: object) -> tuple[()]:

@@ -35,11 +35,11 @@ NOTES = (
     "host arrays to host arrays, medians. TensorRT replays CUDA graphs; each bucket has an optimization profile alone.",
     "`int8` and `fp8` are Q/DQ graphs, all else in them FP16; the list below says in which form each was built, and",
     "what was not. `auto` is the artifact that `--precision auto` seals, `choice` what it chose by; it was timed",
-    "beside `fp16` after all the others. `torch-eager-fp32` is transformers' own BERT, without TF32. The encoder has",
-    "its real weights. Of the rerankers only the speed says anything, and all tokens are valid: BERT-base is drawn,",
-    "MiniLM has the encoder's six layers under a head that was drawn. `parity` is against FP32, on texts of random",
-    "words. `tflops valid` are the graph's own operations on valid tokens by the median, `tflops model` the published",
-    "network's (a reranker's graph leaves out most of the last layer).",
+    "beside `fp16` after all the others. `torch-eager-fp32` is transformers' own BERT, without TF32. MiniLM has the",
+    "encoder's real weights, as a reranker under a head that was drawn; those of BERT-base are random, so only its",
+    "speed says anything, and all its tokens are valid. `parity` is against FP32, on texts of random words. `tflops",
+    "valid` are the graph's own operations on valid tokens by the median, `tflops model` the published network's (a",
+    "reranker's graph leaves out most of the last layer).",
 )
 
 

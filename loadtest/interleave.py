@@ -92,7 +92,7 @@ def in_a_row(engine: Engine, spec: ModelSpec, profile: Profile, feeds: Tensors, 
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for turn in range(-WARM, replays):
+        for turn in range(-min(WARM, replays), replays):
             start = time.perf_counter()
             engine.infer(feeds)
             taken[turn] = time.perf_counter() - start  # a warm-up's turn is negative, and overwritten

@@ -158,7 +158,7 @@ ENGINES = (
     ),
     Target("p99 / p50, MiniLM, shapes by turns, worst", rf"minilm-\w+/\w+/\w+/fp16/{_HOW}", "p99/p50", 1.1, each=True),
     Target(
-        "p99 / p50, MiniLM, 10,000 replays of a shape in a row, worst",
+        "p99 / p50, MiniLM, a shape replayed in a row, worst",
         rf"minilm-\w+/\w+/\w+/fp16/{_HOW}, in a row",
         "p99/p50",
         1.1,

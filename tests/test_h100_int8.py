@@ -141,7 +141,8 @@ def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
 ) -> None:
     bench = importlib.import_module("gpu_int8")
     tiny = Tiny(task="rerank")
-    monkeypatch.setitem(bench.WRITTEN, "bert-base-reranker", lambda folder: calm(write_model(folder, tiny)))
+    drawn = replace(bench.WRITTEN["bert-base-reranker"], write=lambda folder: calm(write_model(folder, tiny)))
+    monkeypatch.setitem(bench.WRITTEN, "bert-base-reranker", drawn)
     subject = script.Subject("bert-base-reranker", "", "rerank", ("4x16", "8x16"), ("4x16",), ())
     given = asked(script, tmp_path, parts=["auto", "fp32"])
     made = bench.Bench(subject, given)
@@ -154,6 +155,30 @@ def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(
     late = bench.Bench(script.Subject(subject.name, "", "rerank", subject.buckets, (), ("4x16",)), again)
     assert any(row.case.endswith("/int8") for row in late.rows())  # what was built is timed
     assert late.notes[-1].endswith("fp8 at 4x16, level 2, simpler graph, was left out for want of time.")
+
+
+def test_layers_of_a_trained_model_are_smoothed_and_held_to_fp32_and_scales_of_fewer_are_refused(
+    script: ModuleType, gpu: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench = importlib.import_module("gpu_int8")
+    tiny = Tiny(task="rerank", layers=3)
+    real = replace(bench.WRITTEN["minilm-reranker"], write=lambda folder: calm(write_model(folder, tiny)))
+    monkeypatch.setitem(bench.WRITTEN, "minilm-reranker", real)
+    subject = script.Subject("minilm-reranker", "", "rerank", ("4x16",), (), ())
+    made = bench.Bench(subject, asked(script, tmp_path, parts=[]))
+    scales = made.scales()
+    assert scales.smoothing or scales.shift
+    assert any("parity" in row.case for row in made.rows())
+    assert gpu
+    brought = tmp_path / "brought"
+    brought.mkdir()
+    replace(
+        scales,
+        amax={group: value for group, value in scales.amax.items() if ".2." not in group},
+        mean={group: value for group, value in scales.mean.items() if ".2." not in group},
+    ).write(brought / "minilm-reranker.safetensors")
+    with pytest.raises(EngineError, match="has scales of 2 layers, minilm-reranker has 3: make them anew"):
+        bench.Bench(subject, asked(script, tmp_path, scales=brought)).scales()
 
 
 def test_what_is_not_built_is_tried_shape_by_shape_then_at_a_lower_level_then_as_a_simpler_graph(

@@ -161,8 +161,12 @@ class IProfiler:
 
 
 class Logger:
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
     def taken(self) -> list[str]:
-        return []
+        errors, self.errors = self.errors, []
+        return errors
 
     def log(self, severity: Any, message: str) -> None:
         raise AssertionError(f"{severity}: {message}")
@@ -185,8 +189,16 @@ def test_layers_are_timed_on_the_device(
         return run(self, stream)
 
     layers = detailed()["Layers"]
+    logger = Logger()
+
+    def whole(kind: str) -> str:
+        if (kind, told) == ("json", "whole"):
+            return json.dumps(detailed())
+        logger.errors.append("it has other profiles")
+        return ""
+
     inspector = SimpleNamespace(
-        get_engine_information=lambda kind: json.dumps(detailed()) if (kind, told) == ("json", "whole") else "",
+        get_engine_information=whole,
         get_layer_information=lambda i, kind: json.dumps(layers[i]) if (kind, bool(told)) == ("json", True) else "",
     )
     monkeypatch.setattr(faketrt._Engine, "num_layers", len(layers), raising=False)
@@ -194,10 +206,11 @@ def test_layers_are_timed_on_the_device(
     monkeypatch.setattr(faketrt._Engine, "create_engine_inspector", lambda _: inspector, raising=False)
     folder, manifest = plan
     if not told:
-        with pytest.raises(EngineFailed, match="TensorRT's inspector tells nothing of 2x16"):
-            timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=Logger(), cuda=cuda)
+        with pytest.raises(EngineFailed, match="TensorRT's inspector tells nothing of 2x16: it has other profiles"):
+            timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=logger, cuda=cuda)
         return
-    fusion = timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=Logger(), cuda=cuda)
+    fusion = timed_layers(folder / PLAN, manifest, Profile(2, 16), NODES, trt=trt, logger=logger, cuda=cuda)
+    assert not logger.errors  # later ones are not told with it
     assert len(fusion.layers) == 4
     assert fusion.layers[-1].milliseconds == pytest.approx(0.25)
     assert isinstance(inspector.execution_context.profiler, IProfiler)

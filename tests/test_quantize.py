@@ -10,6 +10,7 @@ from models import Tiny, calm, write_model
 from onnx import numpy_helper
 
 from millirank_engines import BackendUnavailable, EngineError, Profile
+from millirank_engines.build.dense import Dense
 from millirank_engines.build.export import Export, export_model
 from millirank_engines.build.graph import Form
 from millirank_engines.build.quantize import ranges
@@ -82,8 +83,10 @@ def nodes(folder: Path, kind: str) -> list[onnx.NodeProto]:
     return [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == kind]
 
 
-def smoothed_ffn(scales: Scales) -> bool:
-    return any("layer" in g and g.endswith("output.dense") and "attention" not in g for g in scales.smoothing)
+def widened(name: str, scales: Scales) -> bool:
+    """Whether a weight is of a product whose sums TensorRT would not scale."""
+    layer, inner, _ = name.partition("intermediate.dense")
+    return bool(inner) and any(f"{layer}output.dense" in vectors for vectors in (scales.smoothing, scales.shift))
 
 
 # The graph
@@ -104,8 +107,7 @@ def test_linear_layers_are_products_between_q_and_dq(
         assert values[name].dtype == np.int8
         scale = values[name.removesuffix("/int8") + "/scale"]
         assert scale.shape == (values[name].shape[1],)
-        wide = precision == "fp32" or (name.endswith("intermediate.dense.weight/int8") and smoothed_ffn(scales))
-        assert scale.dtype == (np.float32 if wide else np.float16)
+        assert scale.dtype == (np.float32 if precision == "fp32" or widened(name, scales) else np.float16)
     activations = nodes(tmp_path, "QuantizeLinear")
     assert len(activations) == LAYERS * len(GROUPS)  # query, key and value share one
     assert {values[node.input[1]].shape for node in activations} == {()}
@@ -204,15 +206,17 @@ def test_what_is_left_out_stays_in_float(source: str, scales: Scales, tmp_path: 
 
 
 def test_sums_that_a_float16_cannot_hold_are_float32(source: str, scales: Scales, tmp_path: Path) -> None:
-    """What TensorRT would keep unscaled is the product in front of a smoothed or shifted activation."""
-    inner, outer = (f"encoder.layer.1.{name}" for name in ("intermediate.dense", "output.dense"))
+    """TensorRT keeps them unscaled in the product in front of a smoothed or shifted activation."""
+    inner, outer, other = (
+        f"encoder.layer.1.{part}" for part in ("intermediate.dense", "output.dense", "attention.self")
+    )
     vector = np.ones(scales.mean[outer].shape, np.float32)
 
-    def types(given: Scales, precision: str = "fp16") -> set[int]:
-        export_model(source, tmp_path, task="embed", precision=precision, scales=given)  # type: ignore[arg-type]
+    def types(given: Scales) -> set[int]:
+        export_model(source, tmp_path, task="embed", precision="fp16", scales=given)
         model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx"), strict_mode=True)
         told = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
-        assert told["encoder.layer.1.output.dense/matmul"] == told["encoder.layer.0.output.dense/matmul"]
+        assert told[f"{outer}/matmul"] == told["encoder.layer.0.intermediate.dense/matmul"] == onnx.TensorProto.FLOAT16
         return {told[f"{inner}/matmul"], told[f"{inner}/add"]}
 
     plain = replace(scales, smoothing={}, shift={})
@@ -220,8 +224,33 @@ def test_sums_that_a_float16_cannot_hold_are_float32(source: str, scales: Scales
     assert types(replace(plain, shift={outer: vector})) == {onnx.TensorProto.FLOAT}
     assert types(replace(plain, smoothing={outer: vector})) == {onnx.TensorProto.FLOAT}
     assert types(replace(plain, smoothing={outer: vector}).without(outer)) == {onnx.TensorProto.FLOAT16}
-    assert types(replace(plain, smoothing={inner: vector[: len(scales.mean[inner])]})) == {onnx.TensorProto.FLOAT16}
-    assert len([node for node in nodes(tmp_path, "Cast") if node.name.startswith(inner)]) == 0
+    assert types(replace(plain, smoothing={other: np.ones_like(scales.mean[other])})) == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("form", [Form(), Form(joined_qkv=True), Form(rounded_weights=True)])
+def test_what_is_widened_for_tensorrt_computes_the_same(
+    source: str, scales: Scales, data: CalibrationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    outer = [group for group in scales.mean if group.endswith("output.dense") and "attention" not in group]
+    dice = np.random.default_rng(0)
+    shift = {group: dice.normal(0, 0.1, len(scales.mean[group])).astype(np.float32) for group in outer}
+    moved, made = replace(scales, shift={**scales.shift, **shift}), {}
+    for precision, widens in (("fp32", True), ("fp32", False), ("fp16", True), ("fp16", False)):
+        folder = tmp_path / f"{precision} {widens}"
+        with monkeypatch.context() as patch:
+            if not widens:
+                patch.setattr(Dense, "unscaled", lambda *_: False)
+            export_model(source, folder, task="embed", precision=precision, form=form, scales=moved)  # type: ignore[arg-type]
+        made[precision, widens] = folder / "model.onnx"
+    assert made["fp32", True].read_bytes() == made["fp32", False].read_bytes()
+    assert made["fp16", True].read_bytes() != made["fp16", False].read_bytes()
+    reference, wide = (
+        ReferenceEvaluator(str(made[precision, True])).run(["embedding"], dict(data.batches[0]))[0]
+        for precision in ("fp32", "fp16")
+    )
+    assert np.einsum("ij,ij->i", reference, wide).min() > 0.999
 
 
 def test_tensorrt_rtx_builds_a_plan_of_it_without_a_gpu(source: str, scales: Scales, tmp_path: Path) -> None:

@@ -180,7 +180,6 @@ class TensorRtEngine(GraphEngine[_Bucket]):
         Graphs tell no times, so make the engine without.
         """
         context = self._buckets[profile.batch, profile.length].context
-        context.profiler = profiler
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context
         form = self._trt.LayerInformationFormat.JSON
@@ -192,4 +191,5 @@ class TensorRtEngine(GraphEngine[_Bucket]):
                 self._said()  # an error for each layer of the others
         if not told:
             raise EngineFailed(f"TensorRT's inspector tells nothing of {profile}: {self._said()}: {REBUILD}")
+        context.profiler = profiler  # last: 10.6 was seen to tell its layers to a context that had none
         return told

@@ -1,21 +1,19 @@
-"""What a layer of a reranker costs: MiniLM's six against themselves with fewer, by turns, on this machine.
+"""What a layer of a reranker costs: MiniLM's six beside the three that ship, and others, by turns, on this machine.
 
-python loadtest/layers.py --work DIR [--backend fused] [--layers 6 3 2] [--name layers-fused]
+python loadtest/layers.py --work DIR [--backend fused] [--name layers-fused] [FOLDER …]
 
-Their orders mean nothing: a shop's small rerankers are trained (`millirank train --layers 3`), and take the same time.
+FOLDERs are further rerankers, such as `millirank train --layers 2` makes. The six are loadtest/peers/minilm.py's, whose
+order means nothing; a trained one with as many takes the same time.
 """
 
 import argparse
-import json
-import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from interleave import Entrant, interleaved
 from peers.minilm import write_minilm
 from report import BENCHMARKS, Row, write
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from subjects import exact
 
 from millirank.commands.enginebench import timing_rows
@@ -23,54 +21,29 @@ from millirank_engines import open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.parity import PARITY, read_cases
 from millirank_engines.manifest import parse_profile
+from millirank_engines.model import RERANKER
 
 SHAPES = ("50x32", "50x64")
 NOTES = (
-    "A MiniLM reranker of six layers and the same with its first layers alone, in turns, from host arrays to host",
-    "arrays, at the lengths of pairs of words. One that was trained with as many layers takes the same time, so does",
-    "the shipped one of three.",
+    "Rerankers in turns, from host arrays to host arrays, at the lengths of pairs of words: the shipped one, one of",
+    "MiniLM's six layers, and what was named besides. `of most` is the share of the time of the one with the most layers.",
 )
 
 
-def shortened(source: Path, folder: Path, layers: int) -> Path:
-    """A reranker of ours with its first layers alone, in a folder of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / "millirank.json", folder / "millirank.json")
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}), encoding="utf-8")
-    with safe_open(source / "model.safetensors", "np") as tensors:
-        kept = {name: tensors.get_tensor(name) for name in tensors.keys() if _layer(name) < layers}  # noqa: SIM118
-    save_file(kept, folder / "model.safetensors")
-    return folder
+def layer_rows(sources: Sequence[str], given: argparse.Namespace) -> list[Row]:
+    """The times of rerankers, and the share of the time of the one with the most layers.
 
-
-def _layer(name: str) -> int:
-    """The number of the layer that a tensor belongs to; -1 if it is of none."""
-    _, inside, rest = name.partition("encoder.layer.")
-    return int(rest.partition(".")[0]) if inside else -1
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="keeps the engines")
-    parser.add_argument("--backend", default="fused")
-    parser.add_argument("--precision", default="fp16")
-    parser.add_argument("--layers", type=int, nargs="+", default=[6, 3, 2])
-    parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each shape of each engine, about, at most")
-    parser.add_argument("--name", default="layers-fused")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
-    given = parser.parse_args()
+    Args:
+        sources: names or folders, each with another number of layers.
+        given: work, backend, precision, replays and seconds.
+    """
     shapes = [parse_profile(text) for text in SHAPES]
-    rows: list[Row] = []
     with ExitStack() as closing:
-        entrants = []
-        for layers in sorted(given.layers, reverse=True):
-            source = shortened(write_minilm(given.work / "minilm-l6"), given.work / f"{layers}-layers", layers)
-            out = given.work / f"{layers}-layers-engine"
+        entrants: dict[int, Entrant] = {}
+        for source in sources:
+            out = given.work / f"{Path(source).name}-engine"
             build_engine(
-                str(source),
+                source,
                 out,
                 task="rerank",
                 backend=given.backend,
@@ -80,18 +53,37 @@ def main() -> None:
             loaded = open_engine(out)
             closing.callback(loaded.engine.close)
             feeds = {case.profile: case.feeds for case in read_cases(out / PARITY, shapes)}
-            entrants.append(Entrant(f"{layers} layers", loaded.engine, feeds, given.replays))
+            layers = loaded.spec.layers
+            entrants[layers] = Entrant(f"{layers} layers", loaded.engine, feeds, given.replays)
+        most = entrants[max(entrants)].how
+        rows: list[Row] = []
         times: dict[tuple[str, str], float] = {}
-        for how, timing in interleaved(entrants, loaded.spec, seconds=given.seconds):
+        ordered = [entrants[layers] for layers in sorted(entrants, reverse=True)]
+        for how, timing in interleaved(ordered, loaded.spec, seconds=given.seconds):
             found = list(timing_rows(f"rerank/{timing.profile}/{how}", timing, None))
             rows += [row for row in found if row.metric in {"p50", "p99", "calls"}]
             times[str(timing.profile), how] = next(row.value for row in found if row.metric == "p50")
-    most = entrants[0].how
-    rows += [
-        Row(f"rerank/{shape}/{how}", f"of {most}", 100 * value / times[shape, most], "%")
+    shares = [
+        Row(f"rerank/{shape}/{how}", "of most", 100 * value / times[shape, most], "%")
         for (shape, how), value in times.items()
     ]
-    write(given.name, "The reranker with fewer layers", NOTES, rows, given.out)
+    return rows + shares
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", help="further rerankers")
+    parser.add_argument("--work", type=Path, required=True, help="keeps the engines")
+    parser.add_argument("--backend", default="fused")
+    parser.add_argument("--precision", default="fp16")
+    parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each shape of each engine, about, at most")
+    parser.add_argument("--name", default="layers-fused")
+    parser.add_argument("--out", type=Path, default=BENCHMARKS)
+    given = parser.parse_args()
+    sources = [str(write_minilm(given.work / "minilm-l6")), RERANKER, *given.folders]
+    write(given.name, "Rerankers by their layers", NOTES, layer_rows(sources, given), given.out)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,29 @@
-"""The reranker with fewer layers, as loadtest/layers.py times it."""
+"""What layers of a reranker cost, as loadtest/layers.py times it, and the one of six that GPUs are measured with."""
 
-import json
-import sys
+import argparse
+import importlib
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
+from models import Tiny, calm, write_model
 
 LOADTEST = Path(__file__).parents[1] / "loadtest"
 
 
-def test_the_first_layers_are_kept_and_nothing_else_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rerankers_are_named_by_their_layers_and_compared_with_the_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(LOADTEST))
-    monkeypatch.delitem(sys.modules, "layers", raising=False)
-    from layers import shortened
-    from peers.minilm import write_minilm
-
-    source = write_minilm(tmp_path / "six")
-    folder = shortened(source, tmp_path / "two", 2)
-    assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 2
-    with (
-        safe_open(source / "model.safetensors", "np") as whole,
-        safe_open(folder / "model.safetensors", "np") as kept,
-    ):
-        left, all_of_them = set(kept.keys()), set(whole.keys())
-    assert {name.split("encoder.layer.")[1][0] for name in left if "encoder.layer." in name} == {"0", "1"}
-    assert {name for name in all_of_them - left if "encoder.layer." not in name} == set()
-    assert all("encoder.layer." in name for name in all_of_them - left)
+    script = importlib.import_module("layers")
+    made = [write_model(tmp_path / f"of{n}", Tiny(task="rerank", layers=n)) for n in (1, 3)]
+    given = argparse.Namespace(work=tmp_path, backend="openvino", precision="fp32", replays=3, seconds=0.01)
+    rows = script.layer_rows([str(calm(folder)) for folder in made], given)
+    told = {(row.case, row.metric): row.value for row in rows}
+    for shape in script.SHAPES:
+        assert told[f"rerank/{shape}/3 layers", "of most"] == 100
+        share = told[f"rerank/{shape}/1 layers", "p50"] / told[f"rerank/{shape}/3 layers", "p50"]
+        assert told[f"rerank/{shape}/1 layers", "of most"] == pytest.approx(100 * share)
+        assert told[f"rerank/{shape}/1 layers", "calls"] == 3
 
 
 def test_the_minilm_that_gpus_are_measured_with_has_six_layers_whatever_ships(

@@ -26,7 +26,7 @@ from millirank_engines.model import RERANKER
 SHAPES = ("50x32", "50x64")
 NOTES = (
     "Rerankers in turns, from host arrays to host arrays, at the lengths of pairs of words: the shipped one, one of",
-    "MiniLM's six layers, and what was named besides. `of most` is the share of the time of the one with the most layers.",
+    "MiniLM's six layers, and what was named besides. `of most` is the share of the time of the one with the most.",
 )
 
 

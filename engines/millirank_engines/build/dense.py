@@ -36,7 +36,7 @@ class Dense:
 
     Where the second product of the FFN is smoothed or shifted, the first is float32 in a float16 graph: TensorRT 10.6
     then leaves the first's scales to the kernel behind it, and keeps sums of integers, unscaled, in the product's type;
-    in float16 up to an eighth of MiniLM's were infinite.
+    float16 does not hold up to an eighth of MiniLM's.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:

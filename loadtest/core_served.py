@@ -26,7 +26,7 @@ from pathlib import Path
 import needs
 import numpy as np
 from frontend_work import Server, compared, serving
-from report import Row, write
+from report import Row, show, write
 
 from millirank.catalog.snapshot import Snapshot
 from millirank.loadtest.schedule import Stretch, arrivals
@@ -195,8 +195,7 @@ def main() -> None:
                 for name in sorted(servers, reverse=bool(number % 2)):
                     measure(*servers[name], float(rate), given.seconds, number)
         rows += compared("core", {name: server.figures for name, (server, _) in servers.items()})
-    for row in rows:
-        print(f"{row.case:50} {row.metric:7} {row.value:9.3f} {row.unit}")
+    show(rows)
     if given.out:
         write("core-served", "What a query costs the core's process", NOTES, rows, given.out)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from chorus_texts import cosine_rows, pair_rows, read_texts
-from interleave import Entrant, in_a_row, interleaved
+from interleave import Entrant, interleaved
 from peers import onnx_runtime
 from profiled import launch_rows
 from report import Row
@@ -20,7 +20,7 @@ from subjects import BACKENDS, OnDevice, Subject, opened
 from millirank.commands.enginebench import timing_rows
 from millirank_engines import Engine, ModelSpec, Profile, Task, Tensors, read_manifest
 from millirank_engines.artifact import SEAL
-from millirank_engines.build.bench import peak_of
+from millirank_engines.build.bench import bench_engine, peak_of
 from millirank_engines.build.parity import PARITY, read_cases
 from millirank_engines.manifest import parse_profile
 
@@ -119,7 +119,7 @@ def straight_rows(
 ) -> Iterator[Row]:
     """Engines that run one shape over and over."""
     for entrant, (shape, one) in product(entrants, feeds.items()):
-        timing = in_a_row(entrant.engine, spec, shape, one, replays)
+        (timing,) = bench_engine(entrant.engine, spec, {shape: one}, replays=replays)
         case = f"{subject.name}/{subject.task}/{shape}/fp16/{entrant.how}, in a row"
         yield from (row for row in timing_rows(case, timing, None) if row.metric in IN_A_ROW)
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from report import Row, write
+from report import Row, show, write
 
 from millirank.loadtest.channel import Target
 from millirank.loadtest.client import Run, drive, one_by_one, run
@@ -191,8 +191,7 @@ def main() -> None:
     rows += compared(
         "stages", {version: {f"hot/{k} (µs)": [1e6 * v] for k, v in found.items()} for version, found in hot.items()}
     )
-    for row in rows:
-        print(f"{row.case:55} {row.metric:7} {row.value:9.3f} {row.unit}")
+    show(rows)
     if options.out:
         write("frontend-work", "What a query costs outside of the engines", NOTES, rows, options.out)
 

@@ -15,6 +15,7 @@ from peers.minilm import write_minilm
 from report import Row
 from subjects import exact
 
+from millirank.commands.enginebench import timing_rows
 from millirank_engines import Engine, EngineError, Profile, Tensors, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
@@ -25,6 +26,7 @@ from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
 
 TORCH = "torch-eager-fp32"
+TOLD = ("p50", "calls", "tflops valid", "tflops model")  # of all that is known of a timing; p95 comes after them
 RANDOM, LONGEST = 64, 30  # pairs of random tokens that a model without scales is calibrated on, and tokens of each text
 FIRST = 0.65  # of the time for building, that INT8 gets where FP16 must be built, too
 Engines = list[tuple[str, Engine]]  # by what they are called; several may be called alike, at different shapes
@@ -181,11 +183,8 @@ class Bench:
             if told and name not in told:
                 continue
             case = f"{self.subject.name}/{self.subject.task}/{profile}/{name}"
-            for metric, q in (("p50", 0.5), ("p95", 0.95)):
-                yield Row(case, metric, 1e3 * timing.quantile(q), "ms")
-            yield Row(case, "calls", len(timing.seconds), "calls")
-            for metric, operations in (("tflops valid", timing.work.valid), ("tflops model", timing.work.model)):
-                yield Row(case, metric, timing.rate(operations), "TFLOP/s")
+            yield from (row for row in timing_rows(case, timing, None) if row.metric in TOLD)
+            yield Row(case, "p95", 1e3 * timing.quantile(0.95), "ms")
             for other in ("fp16", "fp32", TORCH):
                 if other != name and (theirs := taken.get((profile, other))):
                     yield Row(case, f"against {other}", theirs.quantile(0.5) / timing.quantile(0.5), "x")

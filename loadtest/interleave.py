@@ -86,23 +86,6 @@ def interleaved(
         yield entrants[place].how, timing
 
 
-def in_a_row(engine: Engine, spec: ModelSpec, profile: Profile, feeds: Tensors, replays: int) -> Timing:
-    """Times so many calls of one shape, one after the other: caches hold what the last one left."""
-    taken = np.empty(replays)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for turn in range(-min(WARM, replays), replays):
-            start = time.perf_counter()
-            engine.infer(feeds)
-            taken[turn] = time.perf_counter() - start  # a warm-up's turn is negative, and overwritten
-    finally:
-        if collecting:
-            gc.enable()
-    lengths = feeds["attention_mask"].sum(axis=1).tolist()
-    return Timing(profile, np.sort(taken), work_of(spec, profile, lengths), len(lengths))
-
-
 def by_turns(
     runs: Mapping[K, tuple[Engine, Tensors]], rounds: int, random: np.random.Generator
 ) -> dict[K, list[float]]:

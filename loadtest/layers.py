@@ -60,9 +60,9 @@ def layer_rows(sources: Sequence[str], given: argparse.Namespace) -> list[Row]:
         times: dict[tuple[str, str], float] = {}
         ordered = [entrants[layers] for layers in sorted(entrants, reverse=True)]
         for how, timing in interleaved(ordered, loaded.spec, seconds=given.seconds):
-            found = list(timing_rows(f"rerank/{timing.profile}/{how}", timing, None))
+            found = timing_rows(f"rerank/{timing.profile}/{how}", timing, None)
             rows += [row for row in found if row.metric in {"p50", "p99", "calls"}]
-            times[str(timing.profile), how] = next(row.value for row in found if row.metric == "p50")
+            times[str(timing.profile), how] = timing.quantile(0.5)
     shares = [
         Row(f"rerank/{shape}/{how}", "of most", 100 * value / times[shape, most], "%")
         for (shape, how), value in times.items()

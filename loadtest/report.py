@@ -22,6 +22,12 @@ def percentiles(case: str, seconds: Sequence[float], unit: str = "ms", scale: fl
     ]
 
 
+def show(rows: Iterable[Row]) -> None:
+    """Prints rows, one a line."""
+    for row in rows:
+        print(f"{row.case:55} {row.metric:7} {row.value:9.3f} {row.unit}")
+
+
 def write(
     name: str,
     title: str,

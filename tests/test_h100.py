@@ -15,6 +15,7 @@ from gpu_kit import gpu_engines, install
 from millirank.loadtest.results import Row
 from millirank_engines import FakeEngine, ModelSpec, Profile, pack_sequences, read_manifest
 from millirank_engines.artifact import seal
+from millirank_engines.build.bench import WARM
 from millirank_engines.build.inspect import Layer, fusion_of
 from millirank_engines.fakecuda import FakeCuda
 from millirank_engines.trtmodule import trt_logger
@@ -76,7 +77,7 @@ def test_in_a_row_nothing_else_runs_and_the_collector_comes_back(script: Script)
     feeds = {p: pack_sequences([np.array([7, 8])] * p.batch, p, spec) for p in (SMALL, LARGE)}
     one = interleave.Entrant("fused", Told("a", told), feeds, 40)
     rows = list(enginerows.straight_rows(subject, [one], spec, feeds, 30))
-    calls = 30 + interleave.WARM
+    calls = 30 + WARM
     assert told == [f"a{SMALL.batch}"] * calls + [f"a{LARGE.batch}"] * calls
     assert gc.isenabled()
     assert {row.case for row in rows} == {f"minilm-encoder/embed/{p}/fp16/fused, in a row" for p in feeds}

@@ -86,18 +86,18 @@ class Dense:
             if not group.endswith(CONTEXT):
                 inverse = graph.weight(f"{group}/smoothing", (1 / smoothing).astype(np.float32))
                 x = graph.once("Mul", f"{x}/{group}/smooth", x, inverse)
-        widened = False
+        widened = amax is not None and self.unscaled(group)
+        wide = wide or widened
         if amax is None:
             factor = graph.weight(f"{name}.weight", weight, wide=wide)
         else:
             kept, steps, lost = graph.codes(weight, scales.weight_bits)
             bias = bias if mean is None else bias + mean @ lost
-            widened = self.unscaled(group)
-            factor = graph.int8(f"{name}.weight", kept, steps, wide=widened)
-            x = graph.quantized(f"{x}/{group}", x, amax, wide=widened)
+            factor = graph.int8(f"{name}.weight", kept, steps, wide=wide)
+            x = graph.quantized(f"{x}/{group}", x, amax, wide=wide)
         product = graph.op("MatMul", f"{name}/matmul", x, factor)
         bias = np.asarray(bias, np.float32)
-        rows = graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide or widened))
+        rows = graph.op("Add", f"{name}/add", product, graph.weight(f"{name}.bias", bias, wide=wide))
         return graph.narrow(rows) if widened else rows
 
     def unscaled(self, group: str) -> bool:

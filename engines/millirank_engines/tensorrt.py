@@ -175,21 +175,13 @@ class TensorRtEngine(GraphEngine[_Bucket]):
             raise EngineFailed(f"TensorRT refuses {profile} of {self.name}: {self._said()}: {REBUILD}")
 
     def inspected(self, profile: Profile, profiler: Any) -> str:  # noqa: ANN401 - an IProfiler
-        """The layers that a profile runs, as JSON by TensorRT's inspector; profiler is told their times from now on.
+        """The layers of all profiles, as JSON by TensorRT's inspector; profiler is told which one runs from now on.
 
-        Graphs tell no times, so make the engine without.
+        Graphs tell no times, so make the engine without. The inspector is not handed the profile's context: with one,
+        10.6 tells nothing of the whole of a plan of several profiles, and may crash when asked layer by layer.
         """
-        context = self._buckets[profile.batch, profile.length].context
-        inspector = self._engine.create_engine_inspector()
-        inspector.execution_context = context
-        form = self._trt.LayerInformationFormat.JSON
-        told = str(inspector.get_engine_information(form))
-        if not told:  # 10.6 tells nothing of the whole where there are other profiles, whose layers no context has
-            layers = [str(inspector.get_layer_information(i, form)) for i in range(self._engine.num_layers)]
-            if any(layers):
-                told = f'{{"Layers": [{", ".join(layer for layer in layers if layer)}]}}'
-                self._said()  # an error for each layer of the others
+        told = str(self._engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON))
         if not told:
-            raise EngineFailed(f"TensorRT's inspector tells nothing of {profile}: {self._said()}: {REBUILD}")
-        context.profiler = profiler  # last: 10.6 was seen to tell its layers to a context that had none
+            raise EngineFailed(f"TensorRT's inspector tells nothing of {self.name}: {self._said()}: {REBUILD}")
+        self._buckets[profile.batch, profile.length].context.profiler = profiler
         return told

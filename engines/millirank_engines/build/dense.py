@@ -34,9 +34,9 @@ class Dense:
 
     What rounding takes from the weights of INT8 is given back to the bias, for the mean of what the layer reads.
 
-    Where the second product of the FFN is smoothed or shifted, the first is float32 in a float16 graph: TensorRT 10.6
-    then leaves the first's scales to the kernel behind it, and keeps sums of integers, unscaled, in the product's type;
-    float16 does not hold up to an eighth of MiniLM's.
+    The first product of the FFN is float32 in a float16 graph unless GELU is rounded as it is, neither smoothed nor
+    shifted nor kept in float16: TensorRT 10.6 then leaves the product's scales to the kernel behind it, and keeps sums
+    of integers, unscaled, in the product's type; float16 does not hold up to an eighth of MiniLM's.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:
@@ -104,5 +104,5 @@ class Dense:
         """Whether TensorRT would keep its sums of integers as they are."""
         if not group.endswith(INNER):
             return False
-        reader = group.removesuffix(INNER) + OUTER
-        return reader in self.scales.amax and (reader in self.scales.shift or reader in self.scales.smoothing)
+        reader, scales = group.removesuffix(INNER) + OUTER, self.scales
+        return reader not in scales.amax or reader in scales.shift or reader in scales.smoothing

@@ -9,7 +9,7 @@ its name alone, in which nodes are joined by " + " or are the two ends of {Forei
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -80,18 +80,21 @@ class Fusion:
         return asdict(self)
 
 
-def layers_from_json(text: str, nodes: Sequence[str] = ()) -> tuple[Layer, ...]:
+def layers_from_json(text: str, nodes: Sequence[str] = (), ran: Collection[str] = ()) -> tuple[Layer, ...]:
     """The layers that an engine inspector tells.
 
     Args:
         text: its JSON.
         nodes: names of the graph's nodes, by which layers without metadata are matched.
+        ran: names of the layers that one profile ran; where it has none of them, all layers are told.
 
     Raises:
         EngineError: if the text is something else.
     """
     try:
-        return tuple(_layer(entry, set(nodes)) for entry in json.loads(text)["Layers"])
+        entries = json.loads(text)["Layers"]
+        of_profile = [entry for entry in entries if (entry if isinstance(entry, str) else entry["Name"]) in ran]
+        return tuple(_layer(entry, set(nodes)) for entry in of_profile or entries)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
             f"the engine inspector told something else than layers ({error!r} in {text[:80]!r}): build the plan anew, "
@@ -227,7 +230,7 @@ def timed_layers(
         plan, (bucket,), manifest.precision, trt=trt, logger=logger, cuda=cuda, backend=manifest.backend, graphs=False
     )
     try:
-        profiler = Profiler()  # lives as long as the context that tells it
+        profiler = Profiler()  # lives as long as the context that reports to it
         text = engine.inspected(bucket, profiler)
         ids = np.full((bucket.batch, bucket.length), manifest.model.pad_id, np.int32)
         feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
@@ -237,4 +240,4 @@ def timed_layers(
             engine.infer(feeds)
     finally:
         engine.close()
-    return fusion_of(layers_from_json(text, nodes), nodes, {name: ms / RUNS for name, ms in times.items()})
+    return fusion_of(layers_from_json(text, nodes, times), nodes, {name: ms / RUNS for name, ms in times.items()})

@@ -37,7 +37,6 @@ class Wanted:
     work: Path
     backends: tuple[str, ...]
     peers: tuple[str, ...]
-    parts: tuple[str, ...]
     replays: int
     seconds: float  # of one shape of one engine, at most
     soak: int

@@ -19,6 +19,7 @@ from pathlib import Path
 import grpc
 import psutil
 from launch import Launched, launch
+from options import some_of
 from peers.service import PRECISIONS, served_by
 from report import BENCHMARKS, Row, write
 from targets import SERVICE
@@ -173,7 +174,9 @@ def main() -> None:
     parser.add_argument("--rates", default="1,100,1000,3000", help="queries/s")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--frontends", type=int, default=8)
-    parser.add_argument("--peers", default="torch-eager", help=f"some of {', '.join(PRECISIONS)}, or nothing")
+    parser.add_argument(
+        "--peers", type=some_of(PRECISIONS), default="torch-eager", help=f"some of {', '.join(PRECISIONS)}, or nothing"
+    )
     parser.add_argument("--reference", default="torch-eager-fp32", help="or nothing, for no comparison")
     parser.add_argument("--serve", default="", help="further options of `millirank serve`")
     parser.add_argument("--port", type=int, default=50091)
@@ -193,7 +196,7 @@ def main() -> None:
         options=(*fixed, *given.serve.split()),
     )
     rows: list[Row] = []
-    systems: Sequence[str] = [*load.engines, *(peer for peer in given.peers.split(",") if peer)]
+    systems: Sequence[str] = [*load.engines, *given.peers]
     for system in systems:
         print(f"{system} …", flush=True)
         rows.extend(load_rows(load, system))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from int8_subject import MODELS
+from options import some_of
 from peers import modelopt_ptq
 from peers.as_written import AsWritten
 from report import Row, write
@@ -39,10 +41,9 @@ from millirank_engines.build.quantize.ranges import METHODS
 from millirank_engines.build.quantize.scales import WEIGHT_BITS, Scales
 from millirank_engines.build.quantize.sensitivity import EXACT, Deviation, Deviations, deviation
 from millirank_engines.device import this_cpu
-from millirank_engines.model import ENCODER, RERANKER, Task
+from millirank_engines.model import Task
 from millirank_engines.openvino import OpenVinoEngine
 
-MODELS: dict[Task, str] = {"embed": ENCODER, "rerank": RERANKER}
 TIMED = (Profile(1, 8), Profile(10, 32), Profile(50, 32))
 ALPHAS = (0.0, 0.65, 0.8)  # beside the choice of each layer
 TRAFFIC = ("brand", "type", "long")  # segments that no accuracy is measured on stand for sampled traffic
@@ -213,7 +214,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=600, help="known-item queries of the encoder")
     parser.add_argument("--reranked", type=int, default=150, help="known-item queries of the reranker")
     parser.add_argument("--depth", type=int, default=10, help="candidates that are reranked")
-    parser.add_argument("--models", default=",".join(MODELS), help="some of %(default)s")
+    parser.add_argument("--models", type=some_of(MODELS), default=",".join(MODELS), help="some of %(default)s")
     parser.add_argument("--modelopt", type=Path, help="the Python of an environment with NVIDIA ModelOpt")
     options = parser.parse_args()
     vnni = "multiplies" if multiplies_int8(this_cpu()) else "does NOT multiply"
@@ -229,7 +230,7 @@ def main() -> None:
         "text, or random tokens; cosines on catalogue text that was held back.",
     )
     rows: list[Row] = []
-    for task in options.models.split(","):
+    for task in options.models:
         bench = Bench(task, options)
         for some in bench.all():
             rows += some

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from abuse import burst, fairness, hostile, kill
 from compared import prediction, relevance
+from options import some_of
 from phases import BOUND, Bench, count, curve, load, refusal, stalls, told, unloaded, warm
 from report import BENCHMARKS, write
 
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--queries", type=Path, required=True, help="each distinct one is sent as often as the others")
-    parser.add_argument("--phases", default=",".join(PHASES), help="some of %(default)s")
+    parser.add_argument("--phases", type=some_of(PHASES), default=",".join(PHASES), help="some of %(default)s")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--soak-seconds", type=float, default=600.0, help="of hostile; at most 300 of them for stalls")
     parser.add_argument(
@@ -92,10 +93,7 @@ def main() -> None:
     parser.add_argument("--metrics-port", type=int, default=9481, help="0 for a server without /metrics")
     parser.add_argument("--serve", default="", help="further options of `millirank serve`, as '--frontends 1'")
     given = parser.parse_args()
-    chosen = given.phases.split(",")
-    unknown = sorted(set(chosen) - set(PHASES))
-    if unknown:
-        sys.exit(f"no phase is called {', '.join(unknown)}: choose from {', '.join(PHASES)}")
+    chosen = given.phases
     queries = tuple(dict.fromkeys(read_queries(given.queries)))
     bench = Bench(
         index=given.index,

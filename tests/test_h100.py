@@ -153,7 +153,7 @@ def test_a_subjects_rows_come_from_all_that_was_built(
     seal(tmp_path / "minilm-reranker", replace(manifest, profiles=manifest.profiles[:2]))
     shapes = tuple(map(str, manifest.profiles[:2]))
     subject = replace(subjects.SUBJECTS[1], compared=shapes)
-    wanted = rows_of.Wanted(tmp_path, ("tensorrt", "fused"), (), ("engines",), 5, 0.001, 12, (), None, None)
+    wanted = rows_of.Wanted(tmp_path, ("tensorrt", "fused"), (), 5, 0.001, 12, (), None, None)
     assert wanted.built(subject) == ("tensorrt",)  # fused is not there
     rows = list(rows_of.timed_rows(subject, wanted))
     hows = {row.case.rpartition("/")[2] for row in rows if row.metric == "p50"}

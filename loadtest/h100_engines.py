@@ -17,7 +17,7 @@ from buildvariants import VARIANTS, variant_rows
 from enginerows import Wanted, device_rows, profiled_rows, text_rows, timed_rows
 from options import parser_of, some_of
 from peers import onnx_runtime
-from profiled import attach
+from profiled import apart
 from report import Row, write
 from subjects import BACKENDS, PEERS, SUBJECTS, Subject, built
 from targets import ENGINES
@@ -50,8 +50,7 @@ def subject_rows(subject: Subject, part: str, wanted: Wanted) -> Iterator[Row]:
         for backend in wanted.built(subject):
             yield from device_rows(subject, backend, wanted)
     if part == "launches":
-        attach()
-        yield from profiled_rows(subject, wanted)
+        yield from apart(profiled_rows, subject.name, wanted)
     if part == "variants" and subject.soaked:
         yield from variant_rows(subject, wanted.variants, wanted.work, wanted.replays, wanted.seconds)
 
@@ -108,7 +107,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed = []
-    for part in PARTS:  # launches come last, because a profiler that was attached once may slow what follows
+    for part in PARTS:
         for subject in (one for one in SUBJECTS if part in given.parts and one.name in given.models):
             try:
                 rows.extend(subject_rows(subject, part, wanted))

@@ -27,6 +27,7 @@ from interleave import Entrant, interleaved
 from options import some_of
 from report import Row
 
+from millirank.commands.enginebench import timing_rows
 from millirank.errors import ConfigError
 from millirank.evaluation import read_judgments
 from millirank.stack import MODELS as FOLDERS
@@ -82,10 +83,8 @@ def time_rows(subject: Int8Subject, group: int, given: Namespace) -> Iterator[Ro
     for (profile, how), timing in sorted(taken.items(), key=lambda pair: pair[0][0]):
         where = f"{place}, {profile}" if place == SERVED else f"{subject.task}/{profile}/{place}"
         case = f"{subject.name}/{where}/{how}"
-        yield Row(case, "p50", 1e3 * timing.quantile(0.5), "ms")
-        if len(timing.seconds) >= TAIL:
-            yield Row(case, "p99", 1e3 * timing.quantile(0.99), "ms")
-        yield Row(case, "calls", len(timing.seconds), "calls")
+        told = {"p50", "calls"} | ({"p99"} if len(timing.seconds) >= TAIL else set())
+        yield from (row for row in timing_rows(case, timing, None) if row.metric in told)
         first = taken[profile, "fp32"].quantile(0.5)
         yield Row(case, "against fp32", first / timing.quantile(0.5), "x")
 

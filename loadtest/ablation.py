@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from heads import Head, heads_of, scored
 from nested import MEASURES, WEIGHTS, choices, complete, nested
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
     for place, head in enumerate(heads):
         names = [f"{name} {head.set}"]
         if head.set == "judged" and name != "demo":
-            names.append(f"{name} {'development' if development(head.query) else 'other'}")
+            names.append(f"{name} {half(head.query)}")
         if head.segment:
             names.append(f"{name} {head.set}: {head.segment}")
         for one in names:

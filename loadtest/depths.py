@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from heads import Head, heads_of, scored
 from interleave import by_turns, drawn
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
     for place, head in enumerate(heads):
         found.setdefault(f"{name} {head.set}", []).append(place)
         if head.set == "judged" and name != "demo":
-            found.setdefault(f"{name} {'development' if development(head.query) else 'other'}", []).append(place)
+            found.setdefault(f"{name} {half(head.query)}", []).append(place)
     return found
 
 

@@ -9,7 +9,6 @@ reference ranks every query once, without a limit of time, to compare the first 
 """
 
 import argparse
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import psutil
 from launch import Launched, launch
 from options import some_of
 from peers.service import PRECISIONS, served_by
+from phases import told
 from report import BENCHMARKS, Row, write
 from targets import SERVICE
 
@@ -118,17 +118,9 @@ def load_rows(load: Load, system: str) -> Iterator[Row]:
             before = processor_time(server.pid)
             with Watch(server.pid, server.metrics) as watch:
                 done = run(drive(server.target, messages, arrivals([Stretch(rate, load.seconds)], seed=1)))
-                summary = summarize(case, done, seconds=load.seconds)
-                yield from summary.rows()
+                yield from told(summarize(case, done, seconds=load.seconds)).rows()
                 yield from watch.rows(case, done)
             yield from busy_rows(case, before, processor_time(server.pid), load.seconds)
-            final = {name: 1e3 * value for name, value in summary.final.items()}
-            print(
-                f"  {case}: {summary.answered} of {summary.sent}, final p50 {final.get('p50', math.nan):.2f} "
-                f"p99 {final.get('p99', math.nan):.2f} ms, depth {summary.depth.get('mean', 0):.1f}, "
-                f"refused {100 * summary.refused:.2f} %",
-                flush=True,
-            )
             yield from ghz_rows(load, server, f"{system}/{rate:g} QPS by ghz", rate)
 
 

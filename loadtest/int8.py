@@ -65,9 +65,8 @@ class Bench:
         self.sources["random"] = "random"
         self.held = self.data("catalogue")[1]  # the same for all
         self.measure = Deviations(self.model, task=task, held=self.held, work=self.work)
-        profiles = default_profiles(made.spec)
-        self.profiles = profiles
-        self.reference = self.float(profiles)
+        self.profiles = default_profiles(made.spec)
+        self.reference = self.float(self.profiles)
         self.judge = Accuracy(
             options.index,
             self.tokenizer,

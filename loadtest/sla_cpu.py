@@ -65,7 +65,7 @@ def known() -> list[Row]:
     return read_rows(path) if path.exists() else []
 
 
-def keep(phase: str, found: list[Row], out: Path) -> None:
+def keep(phase: str, found: list[Row]) -> None:
     """Puts a phase's rows in the place of its earlier ones, and draws the curves."""
     rows = [row for row in known() if row.case.partition("/")[0] != phase] + found
     rows.sort(key=lambda row: list(PHASES).index(row.case.partition("/")[0]))  # stable
@@ -73,9 +73,9 @@ def keep(phase: str, found: list[Row], out: Path) -> None:
     named = {"curve": "by deadline", "count": "by count, depth 50"}
     drawn = {named[name]: members for name, members in curves.items() if members}
     if drawn:
-        (out / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
+        (BENCHMARKS / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
     shown = {row.metric for row in rows if row.metric in SHOWN or not row.metric.startswith(USUAL)}
-    write(NAME, "Never late, on two CPU cores", (*NOTES, *PICTURE) if drawn else NOTES, rows, out, shown=shown)
+    write(NAME, "Never late, on two CPU cores", (*NOTES, *PICTURE) if drawn else NOTES, rows, shown=shown)
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
             traceback.print_exc()
             failed.append(name)
         if rows and name not in failed:
-            keep(name, rows, BENCHMARKS)
+            keep(name, rows)
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --phases {','.join(failed)}")

@@ -69,7 +69,7 @@ class TorchEngine:
     """
 
     def __init__(
-        self, source: str, task: Task, profiles: Sequence[Profile], precision: str = "fp16", *, compiled: bool = False
+        self, source: str, task: Task, profiles: Sequence[Profile], precision: str, *, compiled: bool = False
     ) -> None:
         self.name = f"torch-{'compile' if compiled else 'eager'}/{precision}"
         self.profiles = tuple(sorted(profiles))

@@ -21,7 +21,7 @@ from pathlib import Path
 import needs
 from int8_answers import built_rows, gate_rows, path_rows
 from int8_page import PARTS, joined, keep, page
-from int8_shared import int8_parser
+from int8_shared import int8_parser, word_feeds
 from int8_subject import HOWS, Int8Subject
 from interleave import Entrant, interleaved
 from options import some_of
@@ -32,7 +32,6 @@ from millirank.errors import ConfigError
 from millirank.evaluation import read_judgments
 from millirank.stack import MODELS as FOLDERS
 from millirank_engines import Task, read_manifest
-from millirank_engines.build.parity import parity_feeds, words
 from millirank_engines.manifest import parse_profile
 from millirank_engines.openvino import STATIC_TOKENS
 
@@ -70,12 +69,11 @@ def time_rows(subject: Int8Subject, group: int, given: Namespace) -> Iterator[Ro
     place, written = GROUPS[subject.task][group]
     shapes = tuple(map(parse_profile, written))
     tokens = STATIC_TOKENS[subject.task] if place == SERVED else max(profile.tokens for profile in shapes)
-    spec = subject.float.spec
-    feeds = parity_feeds(spec, words(subject.float.folder / "tokenizer.json", spec), shapes)
+    feeds = word_feeds(subject.float, shapes)
     engines = subject.engines(shapes, tokens, given.hows)
     try:
         entrants = [Entrant(how, engine, feeds, given.replays) for how, engine in engines.items()]
-        timings = interleaved(entrants, spec, seconds=given.seconds, least=LEAST, warm=WARM)
+        timings = interleaved(entrants, subject.float.spec, seconds=given.seconds, least=LEAST, warm=WARM)
         taken = {(one.profile, how): one for how, one in timings}
     finally:
         for engine in engines.values():

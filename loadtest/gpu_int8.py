@@ -9,7 +9,7 @@ from pathlib import Path
 
 from enginerows import filled, peer_engine
 from int8_plans import Kept, Plan, Plans, Subject, parsed
-from int8_shared import brought, choice_rows, int8_of
+from int8_shared import brought, choice_rows, int8_of, word_feeds
 from interleave import Entrant, interleaved
 from peers.bert_base import write_bert_base
 from peers.minilm import write_minilm
@@ -20,7 +20,7 @@ from millirank.commands.enginebench import timing_rows
 from millirank_engines import Engine, EngineError, Profile, Tensors, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.parity import arithmetic, parity, parity_feeds, reference_cases, words
+from millirank_engines.build.parity import arithmetic, parity, reference_cases
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import CalibrationData, pairs_data, random_sequences
 from millirank_engines.build.quantize.int8 import AUTO, INT8
@@ -156,9 +156,8 @@ class Bench:
 
     def feeds(self, shapes: Sequence[Profile]) -> dict[Profile, Tensors]:
         """What all engines get."""
-        spec = self.float.spec
-        feeds = parity_feeds(spec, words(self.float.folder / "tokenizer.json", spec), shapes)
-        return feeds if self.real else {shape: filled(one, spec) for shape, one in feeds.items()}
+        feeds = word_feeds(self.float, shapes)
+        return feeds if self.real else {shape: filled(one, self.float.spec) for shape, one in feeds.items()}
 
     def times(self, engines: Engines, told: Collection[str] = ()) -> Iterator[Row]:
         """Medians of all engines at all shapes, and how many times as fast as the others each of ours is.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from int8_shared import word_feeds
 from int8_subject import MODELS
 from options import some_of
 from peers import modelopt_ptq
@@ -31,7 +32,7 @@ from millirank.traffic.records import Asked, line_of
 from millirank_engines import Engine, Profile
 from millirank_engines.build.export import export_model
 from millirank_engines.build.openvino import default_profiles
-from millirank_engines.build.parity import output_name, parity_feeds, words
+from millirank_engines.build.parity import output_name
 from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.choice import medians
@@ -154,13 +155,11 @@ class Bench:
         """FP32 and INT8 beside each other, static models both."""
         scales = self.calibrator("catalogue").scales(Recipe(weight_bits=weight_bits(this_cpu())))
         made = export_model(self.model, self.work / "int8", task=self.task, scales=scales)
-        vocabulary = words(made.folder / "tokenizer.json", self.spec)
-        feeds = parity_feeds(self.spec, vocabulary, TIMED)
         engines: dict[str, Engine] = {
             name: OpenVinoEngine(path, TIMED, "fp32", static_tokens=max(p.tokens for p in TIMED))
             for name, path in (("fp32", self.onnx), ("int8", made.folder / "model.onnx"))
         }
-        for profile, both in medians(engines, feeds, time.perf_counter, SHOWN).items():
+        for profile, both in medians(engines, word_feeds(made, TIMED), time.perf_counter, SHOWN).items():
             case = f"{self.model}, time/{profile}"
             yield from (Row(case, f"{name} p50", value, "ms") for name, value in both.items())
             yield Row(case, "fp32 / int8", both["fp32"] / both["int8"], "times")

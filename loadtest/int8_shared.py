@@ -1,4 +1,4 @@
-"""What INT8 is measured with on processors and on GPUs alike: options, scales, and the rows of what `auto` chose."""
+"""What INT8 is measured with on processors and on GPUs alike: options, inputs, scales, what `auto` chose."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,9 @@ from pathlib import Path
 from options import parser_of, some_of
 from report import Row
 
-from millirank_engines import Manifest
+from millirank_engines import Manifest, Profile, Tensors
+from millirank_engines.build.export import Export
+from millirank_engines.build.parity import parity_feeds, words
 from millirank_engines.build.quantize.int8 import INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
 
@@ -24,6 +26,11 @@ def brought(folder: Path | None, model: str) -> Path | None:
     """The file of a model's scales in that folder, if it is there."""
     path = folder / f"{model}.safetensors" if folder else None
     return path if path and path.is_file() else None
+
+
+def word_feeds(made: Export, shapes: Sequence[Profile]) -> dict[Profile, Tensors]:
+    """What engines of a model are timed with: texts of random words."""
+    return parity_feeds(made.spec, words(made.folder / "tokenizer.json", made.spec), shapes)
 
 
 def int8_of(scales: Scales, timed: int | None = None) -> Int8:

@@ -13,15 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from heads import Head, heads_of, scored
-from nested import WEIGHTS, choices, complete, nested
+from nested import MEASURES, WEIGHTS, choices, complete, nested
 from numpy.typing import NDArray
-from report import Row, write
+from report import Row, paired_rows, write
 
 from millirank.evaluation import Scores, compare, part_of
 
-MEASURES = ("ndcg@10", "ndcg@10 judged")
 NOTES = (
     "Each model reranks the same heads of the fused order (50 candidates of people's queries, 20 of rule-made ones),",
     "scored on the GPU where it was trained, and blended with the prior as the service does. `judged` leaves products",
@@ -79,7 +78,7 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
     for place, head in enumerate(heads):
         names = [f"{name} {head.set}"]
         if head.set == "judged" and name != "demo":
-            names.append(f"{name} {'development' if development(head.query) else 'other'}")
+            names.append(f"{name} {half(head.query)}")
         if head.segment:
             names.append(f"{name} {head.set}: {head.segment}")
         for one in names:
@@ -112,12 +111,8 @@ def rows_of(case: str, scores: Mapping[str, Scores], first: Sequence[str]) -> It
             for other in first:
                 if other == model or other not in scores:
                     continue
-                found = compare(one, scores[other], measure)
                 named = f"{measure} less {other}" if len(first) > 1 else f"{measure} difference"
-                yield Row(f"{case}/{model}", named, found.difference, "")
-                yield Row(f"{case}/{model}", f"{named} low", found.interval[0], "")
-                yield Row(f"{case}/{model}", f"{named} high", found.interval[1], "")
-                yield Row(f"{case}/{model}", f"{named} p", found.p, "")
+                yield from paired_rows(f"{case}/{model}", named, compare(one, scores[other], measure))
 
 
 def choice(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[str], parts: int) -> Chosen | None:

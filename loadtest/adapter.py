@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from numpy.typing import NDArray
 from report import Row, write
 from variants import Asked, FirstStage
@@ -126,7 +126,7 @@ def halves(asked: Asked) -> Mapping[str, Judgments]:
         return {asked.name: asked.judgments}
     parts: dict[str, dict[str, Mapping[str, int]]] = {f"{asked.name} development": {}, f"{asked.name} other": {}}
     for query, grades in asked.judgments.items():
-        parts[f"{asked.name} {'development' if development(query) else 'other'}"][query] = grades
+        parts[f"{asked.name} {half(query)}"][query] = grades
     return parts
 
 

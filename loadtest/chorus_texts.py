@@ -1,6 +1,5 @@
 """An engine on real queries and products with the shipped template: pairs a second, and closeness to FP32."""
 
-import csv
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Row
 
+from millirank.loadtest.queries import read_queries
 from millirank.tokens import Tokenizer
 from millirank_engines import Engine, EngineError, LoadedEngine, Profile, pack_pairs, pack_sequences
 
@@ -34,8 +34,7 @@ def read_texts(loaded: LoadedEngine, catalog: Path, judgments: Path) -> Texts:
     tokens, template = Tokenizer(loaded.tokenizer, spec), spec.template
     with catalog.open(encoding="utf-8") as file:
         texts = [template.product_text(json.loads(line)) for line in file]
-    with judgments.open(encoding="utf-8", newline="") as file:
-        asked = list(dict.fromkeys(row["query"] for row in csv.DictReader(file)))
+    asked = list(dict.fromkeys(read_queries(judgments)))
     return Texts(
         [tokens.encode(text, template.product_tokens)[0] for text in texts],
         [tokens.encode(template.query_text(query), template.query_tokens)[0] for query in asked],
@@ -109,6 +108,6 @@ def cosine_rows(cases: Mapping[str, LoadedEngine], reference: Engine, texts: Tex
             if truth is None:
                 truth = embedded(reference, loaded, some)
             cosine = np.einsum("ij,ij->i", embedded(loaded.engine, loaded, some), truth, dtype=np.float64)
-            yield Row(case, f"{kind}", len(some), "")
+            yield Row(case, kind, len(some), "")
             for metric, value in (("least", cosine.min()), ("p1", np.quantile(cosine, 0.01)), ("mean", cosine.mean())):
                 yield Row(case, f"{kind} {metric} cosine", float(value), "")

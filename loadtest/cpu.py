@@ -4,7 +4,6 @@ python loadtest/cpu.py --catalog products.jsonl --judgments judgments.csv --work
 """
 
 import argparse
-import csv
 import os
 import re
 import resource
@@ -13,17 +12,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from interleave import by_turns, drawn
+from launch import launch
 from report import Row, percentiles, write
 
+from millirank.loadtest.queries import read_queries
 from millirank.v1 import search_pb2, search_pb2_grpc
 from millirank_engines import open_engine
-from millirank_engines.pack import pack_sequences
 
 REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)  # too busy, or too slow for the SLA
 ROUNDS = 20  # measured runs of each shape, interleaved
@@ -40,19 +39,8 @@ def engines(index: Path) -> Iterator[Row]:
     random = np.random.default_rng(7)
     for task in ("encoder", "reranker"):
         loaded = open_engine(index / "engines" / task)
-        feeds = {}
-        for profile in loaded.engine.profiles:
-            ids = random.integers(1000, loaded.spec.vocab_size, (profile.batch, profile.length))
-            feeds[profile] = pack_sequences(list(ids), profile, loaded.spec)
-            loaded.engine.infer(feeds[profile])
-        times = {profile: list[float]() for profile in feeds}
-        for _ in range(ROUNDS):
-            for place in random.permutation(len(loaded.engine.profiles)):
-                profile = loaded.engine.profiles[place]
-                start = time.perf_counter()
-                loaded.engine.infer(feeds[profile])
-                times[profile].append(time.perf_counter() - start)
-        for profile, seconds in sorted(times.items()):
+        runs = {shape: drawn(loaded, shape, shape.batch, shape.length, random) for shape in loaded.engine.profiles}
+        for profile, seconds in sorted(by_turns(runs, ROUNDS, random).items()):
             yield from percentiles(f"{loaded.engine.name}/{task}/{profile}", seconds)
         loaded.engine.close()
 
@@ -70,29 +58,6 @@ def indexing(catalog: Path, index: Path) -> Iterator[Row]:
             yield Row(f"index/{case}", "throughput", float(rate.group(1).replace(",", "")), "products/s")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         yield Row(f"index/{case}", "peak memory", peak, "MiB")
-
-
-@contextmanager
-def server(index: Path, sla_ms: float, port: int) -> Iterator[tuple[grpc.Channel, int, float]]:
-    """A live server: its channel, its process id, and the seconds it took to be SERVING."""
-    start = time.perf_counter()
-    options = ["--index", str(index), "--port", str(port), "--sla-ms", str(sla_ms), "--metrics-port", "0"]
-    process = subprocess.Popen([sys.executable, "-m", "millirank", "serve", *options])  # noqa: S603 - our own arguments
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            while True:
-                try:
-                    if stub.Check(health_pb2.HealthCheckRequest(), timeout=1).status == 1:
-                        break
-                except grpc.RpcError:
-                    if process.poll() is not None:
-                        raise
-                time.sleep(0.02)
-            yield channel, process.pid, time.perf_counter() - start
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def memory(pid: int) -> Iterator[tuple[str, float]]:
@@ -145,18 +110,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="an empty folder for the index")
     parser.add_argument("--port", type=int, default=50071)
     arguments = parser.parse_args()
-    with arguments.judgments.open(encoding="utf-8", newline="") as file:
-        queries = list(dict.fromkeys(row["query"] for row in csv.DictReader(file)))
+    queries = list(dict.fromkeys(read_queries(arguments.judgments)))
     index = arguments.work / "index"
     rows = [*indexing(arguments.catalog, index), *engines(index)]
     for sla, case in ((10, "10 ms"), (0, "no limit, depth 50")):
-        with server(index, sla, arguments.port) as (channel, pid, seconds):
+        start = time.perf_counter()
+        with (
+            launch(index, arguments.port, 0, ("--sla-ms", str(sla))) as server,
+            grpc.insecure_channel(server.target.address) as channel,
+        ):
             if sla:
-                rows.append(Row("server/start", "until SERVING", seconds, "s"))
+                rows.append(Row("server/start", "until SERVING", time.perf_counter() - start, "s"))
             for _ in path(channel, case, queries[:20]):
                 pass  # the client's own warm-up
             rows += path(channel, case, queries * (4 if sla else 1))
-            rows += [Row(f"server/{case}", name, size, "MiB") for name, size in memory(pid)]
+            rows += [Row(f"server/{case}", name, size, "MiB") for name, size in memory(server.pid)]
     write("cpu", "On CPU", NOTES, rows)
 
 

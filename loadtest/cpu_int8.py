@@ -11,29 +11,32 @@ what choice has built. `--join DIR,DIR` measures nothing: it writes one page of 
 precision of a run the name that it has today.
 """
 
-import argparse
 import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import needs
-from int8_answers import choice_rows, gate_rows, path_rows
+from int8_answers import built_rows, gate_rows, path_rows
 from int8_page import PARTS, joined, keep, page
-from int8_subject import HOWS, MODELS, Int8Subject
+from int8_shared import int8_parser, word_feeds
+from int8_subject import HOWS, Int8Subject
 from interleave import Entrant, interleaved
-from report import BENCHMARKS, Row
+from options import some_of
+from report import Row
 
+from millirank.commands.enginebench import timing_rows
 from millirank.errors import ConfigError
-from millirank.evaluation import Judgments, read_judgments
+from millirank.evaluation import read_judgments
 from millirank.stack import MODELS as FOLDERS
 from millirank_engines import Task, read_manifest
-from millirank_engines.build.parity import parity_feeds, words
 from millirank_engines.manifest import parse_profile
 from millirank_engines.openvino import STATIC_TOKENS
 
 STATIC, SERVED = "openvino", "as served"
+PRECISIONS = ("fp32", "bf16", "int8", "auto")
 GROUPS: dict[Task, tuple[tuple[str, tuple[str, ...]], ...]] = {  # shapes that are timed together, targets first
     "rerank": ((STATIC, ("10x32", "50x32")), (STATIC, ("16x32", "50x64")), (SERVED, ("10x32", "50x32"))),
     "embed": ((STATIC, ("1x8", "1x16")), (SERVED, ("1x8", "1x16"))),
@@ -61,17 +64,16 @@ def pinned(count: int) -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def time_rows(subject: Int8Subject, group: int, given: argparse.Namespace) -> Iterator[Row]:
+def time_rows(subject: Int8Subject, group: int, given: Namespace) -> Iterator[Row]:
     """Every precision at every shape of a group, and how many times as fast as FP32 each is."""
     place, written = GROUPS[subject.task][group]
     shapes = tuple(map(parse_profile, written))
     tokens = STATIC_TOKENS[subject.task] if place == SERVED else max(profile.tokens for profile in shapes)
-    spec = subject.float.spec
-    feeds = parity_feeds(spec, words(subject.float.folder / "tokenizer.json", spec), shapes)
+    feeds = word_feeds(subject.float, shapes)
     engines = subject.engines(shapes, tokens, given.hows)
     try:
         entrants = [Entrant(how, engine, feeds, given.replays) for how, engine in engines.items()]
-        timings = interleaved(entrants, spec, seconds=given.seconds, least=LEAST, warm=WARM)
+        timings = interleaved(entrants, subject.float.spec, seconds=given.seconds, least=LEAST, warm=WARM)
         taken = {(one.profile, how): one for how, one in timings}
     finally:
         for engine in engines.values():
@@ -79,10 +81,8 @@ def time_rows(subject: Int8Subject, group: int, given: argparse.Namespace) -> It
     for (profile, how), timing in sorted(taken.items(), key=lambda pair: pair[0][0]):
         where = f"{place}, {profile}" if place == SERVED else f"{subject.task}/{profile}/{place}"
         case = f"{subject.name}/{where}/{how}"
-        yield Row(case, "p50", 1e3 * timing.quantile(0.5), "ms")
-        if len(timing.seconds) >= TAIL:
-            yield Row(case, "p99", 1e3 * timing.quantile(0.99), "ms")
-        yield Row(case, "calls", len(timing.seconds), "calls")
+        told = {"p50", "calls"} | ({"p99"} if len(timing.seconds) >= TAIL else set())
+        yield from (row for row in timing_rows(case, timing, None) if row.metric in told)
         first = taken[profile, "fp32"].quantile(0.5)
         yield Row(case, "against fp32", first / timing.quantile(0.5), "x")
 
@@ -101,9 +101,10 @@ def fp32_engines(folder: Path) -> Path:
     return folder
 
 
-def part_rows(part: str, task: Task | None, group: int, given: argparse.Namespace) -> Iterator[Sequence[Row | str]]:
+def part_rows(part: str, task: Task | None, group: int, given: Namespace) -> Iterator[Sequence[Row | str]]:
     """The rows of one part, of one model and of one group of its shapes where these have a say, as they come."""
-    engines, judged = given.work / "engines", _judged(given)
+    engines = given.work / "engines"
+    judged = read_judgments(given.judgments) if given.judgments else {}
     if task is None:
         asked = dict(list(judged.items())[: given.asked])
         sets = {folder.name: folder for folder in sorted(engines.iterdir())} if engines.is_dir() else {}
@@ -116,7 +117,7 @@ def part_rows(part: str, task: Task | None, group: int, given: argparse.Namespac
     if part == "times":
         yield list(time_rows(subject, group, given))
     elif part == "choice":
-        yield from choice_rows(subject, engines, given.precisions)
+        yield from built_rows(subject, engines, given.precisions)
     else:
         cache = given.work / "answers"
         yield from gate_rows(
@@ -124,13 +125,13 @@ def part_rows(part: str, task: Task | None, group: int, given: argparse.Namespac
         )
 
 
-def jobs(given: argparse.Namespace, parts: Sequence[str], models: Sequence[str]) -> Iterator[Job]:
+def jobs(given: Namespace) -> Iterator[Job]:
     """What is to be measured, one after the other."""
-    for part in parts:
+    for part in given.parts:
         if part == "path":
             yield part, part, None, 0
             continue
-        for task in (task for task in GROUPS if task in models):
+        for task in (task for task in GROUPS if task in given.models):
             if part != "times":
                 yield f"{part}-{task}", part, task, 0
                 continue
@@ -139,26 +140,17 @@ def jobs(given: argparse.Namespace, parts: Sequence[str], models: Sequence[str])
                     yield f"{part}-{task}-{group + 1}", part, task, group
 
 
-def _judged(given: argparse.Namespace) -> Judgments:
-    return read_judgments(given.judgments) if given.judgments else {}
-
-
-def measure(given: argparse.Namespace) -> None:
+def measure(given: Namespace) -> None:
     """Measures part by part; one that fails leaves the others standing."""
     if given.work is None:
         sys.exit("name a folder that keeps rows, graphs and engines with --work")
-    parts, models = given.parts.split(","), given.models.split(",")
-    given.hows = given.hows.split(";")
-    given.precisions, given.paths = given.precisions.split(","), given.paths.split(",")
-    if unknown := sorted({*parts} - {*PARTS}) + sorted({*models} - {*MODELS}) + sorted({*given.hows} - {*HOWS}):
-        sys.exit(f"{', '.join(unknown)} is unknown: name some of {', '.join((*PARTS, *MODELS, *HOWS))}")
-    if {"gate", "path"} & {*parts} and not (given.index and given.judgments):
+    if {"gate", "path"} & {*given.parts} and not (given.index and given.judgments):
         sys.exit("gate and path ask an index about judged queries: name both with --index and --judgments")
     needs.linux("/proc/cpuinfo and pins itself to cores")
     used = pinned(given.cores)
     (given.work / "rows").mkdir(parents=True, exist_ok=True)
     failed = []
-    for name, part, task, group in jobs(given, parts, models):
+    for name, part, task, group in jobs(given):
         print(f"{name}: on processors {', '.join(map(str, used))}", flush=True)
         found: list[Row | str] = []
         try:
@@ -175,25 +167,27 @@ def measure(given: argparse.Namespace) -> None:
 
 def main() -> None:
     """Measures, or joins what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser, precisions = int8_parser(__doc__, "int8-cpu-vnni", PARTS), some_of(PRECISIONS)
     parser.add_argument("--work", type=Path, help="keeps rows, graphs and engines")
-    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
-    parser.add_argument("--models", default=",".join(GROUPS), help="some of %(default)s")
+    parser.add_argument("--models", type=some_of(GROUPS), default=",".join(GROUPS), help="some of %(default)s")
     parser.add_argument("--index", type=Path, help="for gate and path")
     parser.add_argument("--judgments", type=Path, help="of its catalogue, for gate and path")
-    parser.add_argument("--scales", type=Path, help="a folder of MODEL.safetensors")
     parser.add_argument("--cores", type=int, default=2, help="to run on; 0 takes all that this process has")
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing an engine at a shape, about")
     parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
     parser.add_argument("--queries", type=int, default=2000, help="known-item queries of the gate")
     parser.add_argument("--depth", type=int, default=20, help="candidates that the gate reranks")
     parser.add_argument("--asked", type=int, help="judged queries of the path; all by default")
-    parser.add_argument("--name", default="int8-cpu-vnni")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
     parser.add_argument("--groups", help="of a model's shapes that times measures, from 1; all by default")
-    parser.add_argument("--hows", default=";".join(HOWS), help="of times and gate, separated by semicolons")
-    parser.add_argument("--precisions", default="fp32,bf16,int8,auto", help="that choice builds, in this order")
-    parser.add_argument("--paths", default="fp32,bf16,int8,auto", help="engines that path asks, of what choice built")
+    parser.add_argument(
+        "--hows", type=some_of(HOWS, ";"), default=";".join(HOWS), help="of times and gate, separated by semicolons"
+    )
+    parser.add_argument(
+        "--precisions", type=precisions, default=",".join(PRECISIONS), help="that choice builds, in this order"
+    )
+    parser.add_argument(
+        "--paths", type=precisions, default=",".join(PRECISIONS), help="engines that path asks, of what choice built"
+    )
     parser.add_argument("--join", help="folders of earlier runs")
     parser.add_argument("--run", type=Path, action="append", help="a result of an earlier run, with its page beside it")
     parser.add_argument("--renamed", action="append", default=[], metavar="NUMBER:OLD=NEW", help="of the runs, from 1")

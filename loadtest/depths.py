@@ -12,17 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from heads import Head, heads_of, scored
-from interleave import by_turns
+from interleave import by_turns, drawn
 from numpy.typing import NDArray
-from report import Row, percentiles, write
+from report import Row, paired_rows, percentiles, write
 
 from millirank.evaluation import Scores, compare
 from millirank.rerank import SPREAD
 from millirank_engines import LoadedEngine, open_engine
 from millirank_engines.base import cheapest_profile
-from millirank_engines.pack import pack_sequences
 
 DEPTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 50)
 LENGTH = 40  # tokens of a pair: three special ones, a query of a few, a product of 32
@@ -44,7 +43,7 @@ def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
     for place, head in enumerate(heads):
         found.setdefault(f"{name} {head.set}", []).append(place)
         if head.set == "judged" and name != "demo":
-            found.setdefault(f"{name} {'development' if development(head.query) else 'other'}", []).append(place)
+            found.setdefault(f"{name} {half(head.query)}", []).append(place)
     return found
 
 
@@ -78,14 +77,11 @@ def fitting(times: Mapping[int, float], budget: float) -> int:
 def timed(engines: Mapping[str, LoadedEngine], rounds: int) -> dict[tuple[str, int], list[float]]:
     """Seconds of every depth of every engine, interleaved."""
     random = np.random.default_rng(7)
-    runs = {}
-    for name, loaded in engines.items():
-        for depth in DEPTHS:
-            profile = cheapest_profile(loaded.engine.profiles, depth, LENGTH)
-            ids = random.integers(1000, loaded.spec.vocab_size, (depth, LENGTH))
-            feeds = pack_sequences(list(ids), profile, loaded.spec)
-            loaded.engine.infer(feeds)
-            runs[name, depth] = loaded.engine, feeds
+    runs = {
+        (name, depth): drawn(loaded, cheapest_profile(loaded.engine.profiles, depth, LENGTH), depth, LENGTH, random)
+        for name, loaded in engines.items()
+        for depth in DEPTHS
+    }
     return by_turns(runs, rounds, random)
 
 
@@ -95,12 +91,8 @@ def by_depth(case: str, scores: Mapping[int, Scores], before: Mapping[int, Score
         for measure in MEASURES:
             yield Row(f"{case}/{depth}", measure, one.mean(measure), "")
         if depth in before:
-            found = compare(one, before[depth], MEASURES[0])
             yield Row(f"{case}/{depth}", "ndcg@10 alone", before[depth].mean(MEASURES[0]), "")
-            yield Row(f"{case}/{depth}", "ndcg@10 less alone", found.difference, "")
-            yield Row(f"{case}/{depth}", "ndcg@10 less alone low", found.interval[0], "")
-            yield Row(f"{case}/{depth}", "ndcg@10 less alone high", found.interval[1], "")
-            yield Row(f"{case}/{depth}", "ndcg@10 less alone p", found.p, "")
+            yield from paired_rows(f"{case}/{depth}", "ndcg@10 less alone", compare(one, before[depth], MEASURES[0]))
 
 
 def by_budget(
@@ -120,10 +112,7 @@ def by_budget(
                 yield Row(name, measure, depths[depth].mean(measure), "")
                 if model != first:
                     found = compare(depths[depth], scores[first][base], measure)
-                    yield Row(name, f"{measure} difference", found.difference, "")
-                    yield Row(name, f"{measure} difference low", found.interval[0], "")
-                    yield Row(name, f"{measure} difference high", found.interval[1], "")
-                    yield Row(name, f"{measure} difference p", found.p, "")
+                    yield from paired_rows(name, f"{measure} difference", found)
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from chorus_texts import cosine_rows, pair_rows, read_texts
 from interleave import Entrant, interleaved
 from peers import onnx_runtime
-from profiled import launch_rows
+from profiled import attach, launch_rows
 from report import Row
-from subjects import BACKENDS, OnDevice, Subject, opened
+from subjects import BACKENDS, SUBJECTS, OnDevice, Subject, opened
 
 from millirank.commands.enginebench import timing_rows
 from millirank_engines import Engine, ModelSpec, Profile, Task, Tensors, read_manifest
@@ -37,7 +37,6 @@ class Wanted:
     work: Path
     backends: tuple[str, ...]
     peers: tuple[str, ...]
-    parts: tuple[str, ...]
     replays: int
     seconds: float  # of one shape of one engine, at most
     soak: int
@@ -193,14 +192,21 @@ def text_rows(subject: Subject, wanted: Wanted) -> Iterator[Row]:
         yield from cosine_rows(cases, reference, texts)
 
 
-def profiled_rows(subject: Subject, wanted: Wanted) -> Iterator[Row]:
-    """Kernels and launches of one inference, of our engines and of eager PyTorch, by the same profiler."""
+def profiled_rows(name: str, wanted: Wanted) -> list[Row]:
+    """Kernels and launches of one inference of a subject, of our engines and of eager PyTorch, by the same profiler.
+
+    For a process of its own: see apart.
+    """
+    attach()
+    rows: list[Row] = []
+    subject = next(one for one in SUBJECTS if one.name == name)
     folder = subject.folder(wanted.work, wanted.built(subject)[0])
     feeds = feeds_of(subject, folder, [parse_profile(text) for text in subject.compared])
     for backend in wanted.built(subject):
         _, engine = opened(subject.folder(wanted.work, backend))
         with contextlib.closing(engine):
-            yield from launch_rows(subject.name, BACKENDS[backend], engine, feeds)
+            rows += launch_rows(name, BACKENDS[backend], engine, feeds)
     eager = peer_engine("torch-eager", subject.source(wanted.work), subject.task, tuple(feeds))
     with contextlib.closing(eager):
-        yield from launch_rows(subject.name, "torch-eager", eager, feeds)
+        rows += launch_rows(name, "torch-eager", eager, feeds)
+    return rows

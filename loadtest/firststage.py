@@ -180,9 +180,9 @@ def _seconds(work: Callable[[str], object], queries: Iterable[str]) -> float:
     return time.perf_counter() - start
 
 
-def development(query: str) -> bool:
-    """Whether a judged query was looked at when something was chosen."""
-    return hashlib.sha256(query.encode()).digest()[0] % 2 == 0
+def half(query: str) -> str:
+    """`development` if a judged query was looked at when something was chosen, else `other`."""
+    return "other" if hashlib.sha256(query.encode()).digest()[0] % 2 else "development"
 
 
 def main() -> None:
@@ -196,8 +196,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(asked.index, Path(folder))
         made = {
-            "judged-development": Segment({q: grades for q, grades in judged.items() if development(q)}),
-            "judged-other": Segment({q: grades for q, grades in judged.items() if not development(q)}),
+            f"judged-{name}": Segment({query: grades for query, grades in judged.items() if half(query) == name})
+            for name in ("development", "other")
         }
         made |= segments(bench.products, seed=SEED, count=asked.count)
         del made["no-answer"]

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from enginerows import filled, peer_engine
-from int8_plans import Plan, Plans, Subject, parsed
+from int8_plans import Kept, Plan, Plans, Subject, parsed
+from int8_shared import brought, choice_rows, int8_of, word_feeds
 from interleave import Entrant, interleaved
 from peers.bert_base import write_bert_base
 from peers.minilm import write_minilm
@@ -19,10 +20,10 @@ from millirank.commands.enginebench import timing_rows
 from millirank_engines import Engine, EngineError, Profile, Tensors, open_engine
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import Export, export_model
-from millirank_engines.build.parity import arithmetic, parity, parity_feeds, reference_cases, words
+from millirank_engines.build.parity import arithmetic, parity, reference_cases
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import CalibrationData, pairs_data, random_sequences
-from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
+from millirank_engines.build.quantize.int8 import AUTO, INT8
 from millirank_engines.build.quantize.scales import Scales
 
 TORCH = "torch-eager-fp32"
@@ -94,7 +95,7 @@ class Bench:
             yield from self.times(engines)
             if AUTO in parts and int8:
                 before = len(engines)
-                yield from self.autos(plans, made, scales, add)
+                yield from self.autos(made, scales, add)
                 if len(engines) > before:  # beside FP16 alone: all the others have been timed
                     yield from self.times([one for one in engines if one[0] in {AUTO, "fp16"}], {AUTO})
             if self.real:
@@ -103,12 +104,11 @@ class Bench:
     def scales(self) -> Scales:
         """Those that were brought along, or by max over random tokens."""
         spec = self.float.spec
-        brought = self.given.scales / f"{self.subject.name}.safetensors" if self.given.scales else None
-        if brought and brought.is_file():
-            scales = Scales.read(brought)
+        if path := brought(self.given.scales, self.subject.name):
+            scales = Scales.read(path)
             if (found := _layers(scales)) != set(range(spec.layers)):
                 raise EngineError(
-                    f"{brought} has scales of {len(found)} layers, {self.subject.name} has {spec.layers}: make them "
+                    f"{path} has scales of {len(found)} layers, {self.subject.name} has {spec.layers}: make them "
                     "anew with `millirank engine calibrate`, or leave it out"
                 )
             if scales.about["model"] != spec.hash:  # other versions of the tokenizer's library write it differently
@@ -123,11 +123,10 @@ class Bench:
         return calibrator.scales(self.written.recipe)
 
     def autos(
-        self, plans: Plans, made: Mapping[str, Sequence[Plan]], scales: Scales, add: Callable[[str, Engine], None]
+        self, made: Mapping[str, Sequence[Plan]], scales: Scales, add: Callable[[str, Engine], None]
     ) -> Iterator[Row]:
         """The artifact that chooses, of the plans that are there: one for each group of shapes that has both."""
         name = self.subject.name
-        int8 = Int8(scales) if "gate" in scales.about else Int8(scales, judge=_no_gate)
         halves = {plan.buckets: plan for plan in made["fp16"]}
         for plan in made[INT8]:
             half = halves.get(plan.buckets)
@@ -141,10 +140,10 @@ class Bench:
                     self.source,
                     out,
                     task=self.subject.task,
-                    backend=plans.kept({INT8: plan, "fp16": half}),
+                    backend=Kept({INT8: plan, "fp16": half}),
                     precision=AUTO,
                     profiles=exact(parsed(plan.buckets)),
-                    int8=int8,
+                    int8=int8_of(scales),
                     progress=lambda line: print(f"  {line}", flush=True),
                 ).manifest
             except EngineError as error:
@@ -153,17 +152,12 @@ class Bench:
             if reason := manifest.quantization.get("left_out"):
                 self.notes.append(f"{name}: auto leaves INT8 out at {', '.join(plan.buckets)}: {reason}.")
             add(AUTO, open_engine(out).engine)
-            for choice in manifest.choices:
-                case = f"{name}/choice/{choice.profile}"
-                yield from (Row(case, how, value, "ms") for how, value in choice.times.items())
-                yield Row(case, "runs in INT8", float(choice.precision == INT8), "")
-                yield Row(case, "chosen / fp16", choice.times[choice.precision] / choice.times["fp16"], "x")
+            yield from choice_rows(f"{name}/choice", manifest, "fp16")
 
     def feeds(self, shapes: Sequence[Profile]) -> dict[Profile, Tensors]:
         """What all engines get."""
-        spec = self.float.spec
-        feeds = parity_feeds(spec, words(self.float.folder / "tokenizer.json", spec), shapes)
-        return feeds if self.real else {shape: filled(one, spec) for shape, one in feeds.items()}
+        feeds = word_feeds(self.float, shapes)
+        return feeds if self.real else {shape: filled(one, self.float.spec) for shape, one in feeds.items()}
 
     def times(self, engines: Engines, told: Collection[str] = ()) -> Iterator[Row]:
         """Medians of all engines at all shapes, and how many times as fast as the others each of ours is.
@@ -206,8 +200,3 @@ class Bench:
 def _layers(scales: Scales) -> set[int]:
     """The numbers of the layers that they are of, those that stay in float, too."""
     return {int(group.split(".")[2]) for group in (*scales.mean, *scales.amax)}
-
-
-def _no_gate(*_: object) -> tuple[()]:
-    """What was written to be timed has no accuracy to lose."""
-    return ()

@@ -8,7 +8,6 @@ Engines that are built already in DIR are reused, so `--parts build` may go befo
 profile of its own. Without --catalog real texts are left out; launches and closeness to FP32 need PyTorch.
 """
 
-import argparse
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,10 @@ from pathlib import Path
 
 from buildvariants import VARIANTS, variant_rows
 from enginerows import Wanted, device_rows, profiled_rows, text_rows, timed_rows
+from options import parser_of, some_of
 from peers import onnx_runtime
-from profiled import attach
-from report import BENCHMARKS, Row, write
+from profiled import apart
+from report import Row, write
 from subjects import BACKENDS, PEERS, SUBJECTS, Subject, built
 from targets import ENGINES
 
@@ -50,8 +50,7 @@ def subject_rows(subject: Subject, part: str, wanted: Wanted) -> Iterator[Row]:
         for backend in wanted.built(subject):
             yield from device_rows(subject, backend, wanted)
     if part == "launches":
-        attach()
-        yield from profiled_rows(subject, wanted)
+        yield from apart(profiled_rows, subject.name, wanted)
     if part == "variants" and subject.soaked:
         yield from variant_rows(subject, wanted.variants, wanted.work, wanted.replays, wanted.seconds)
 
@@ -72,55 +71,44 @@ def speedups(rows: Sequence[Row], peers: Sequence[str]) -> Iterator[Row]:
                 yield Row(case, f"fewer {metric} than torch eager", 100 * (1 - count / eager), "%")
 
 
-def some_of(text: str, known: Sequence[str], what: str, separator: str = ",") -> tuple[str, ...]:
-    """The names of an option, in its order; ends the program if one is unknown."""
-    names = tuple(name for name in text.split(separator) if name)
-    if unknown := sorted(set(names) - set(known)):
-        sys.exit(f"no {what} is called {', '.join(unknown)}: choose from {', '.join(known)}")
-    return names
-
-
 def main() -> None:
     """The command line."""
     models = [subject.name for subject in SUBJECTS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "h100-engines")
     parser.add_argument("--work", type=Path, required=True, help="keeps the engines")
-    parser.add_argument("--backend", default="tensorrt", help=f"some of {','.join(BACKENDS)}")
+    parser.add_argument("--backend", type=some_of(BACKENDS), default="tensorrt", help=f"some of {','.join(BACKENDS)}")
     parser.add_argument("--replays", type=int, default=10_000, help="of each shape, at most")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each shape of each engine, about, at most")
     parser.add_argument("--soak", type=int, default=100_000, help="inferences")
-    parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s, or nothing")
-    parser.add_argument("--models", default=",".join(models), help="some of %(default)s")
-    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
-    parser.add_argument("--variants", default=";".join(VARIANTS), help="some of %(default)s")
+    parser.add_argument("--peers", type=some_of(PEERS), default=",".join(PEERS), help="some of %(default)s, or nothing")
+    parser.add_argument("--models", type=some_of(models), default=",".join(models), help="some of %(default)s")
+    parser.add_argument("--parts", type=some_of(PARTS), default=",".join(PARTS), help="some of %(default)s")
+    parser.add_argument(
+        "--variants", type=some_of(VARIANTS, ";"), default=";".join(VARIANTS), help="some of %(default)s"
+    )
     parser.add_argument("--catalog", type=Path, help="products.jsonl, for real texts")
     parser.add_argument("--judgments", type=Path, help="only its queries are used")
-    parser.add_argument("--name", default="h100-engines")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()
-    peers = some_of(given.peers, PEERS, "peer")
+    peers = given.peers
     if "onnxruntime" in peers and not onnx_runtime.available():
         print("onnxruntime has no CUDA provider here: left out", flush=True)
         peers = tuple(peer for peer in peers if peer != "onnxruntime")
-    parts = some_of(given.parts, PARTS, "part")
-    chosen = some_of(given.models, models, "model")
     wanted = Wanted(
         work=given.work,
-        backends=some_of(given.backend, tuple(BACKENDS), "backend"),
+        backends=given.backend,
         peers=peers,
-        parts=parts,
         replays=given.replays,
         seconds=given.seconds,
         soak=given.soak,
-        variants=some_of(given.variants, tuple(VARIANTS), "variant", ";"),
+        variants=given.variants,
         catalog=given.catalog,
         judgments=given.judgments,
     )
     given.work.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed = []
-    for part in PARTS:  # launches come last, because a profiler that was attached once may slow what follows
-        for subject in (one for one in SUBJECTS if part in parts and one.name in chosen):
+    for part in PARTS:
+        for subject in (one for one in SUBJECTS if part in given.parts and one.name in given.models):
             try:
                 rows.extend(subject_rows(subject, part, wanted))
             except Exception:  # noqa: BLE001 - the others are worth having

@@ -5,13 +5,13 @@ python loadtest/h100_inspect.py ARTIFACT [ARTIFACT…] [--buckets 1x16,50x32] [-
 What `millirank engine inspect ARTIFACT --bucket 50x32` prints, kept: a table of layers for each artifact.
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from report import BENCHMARKS, Row, write
+from options import parser_of
+from report import Row, write
 
 from millirank_engines import Manifest, Profile, read_manifest
 from millirank_engines.build.inspect import Fusion, inspect_plan, nodes_of
@@ -57,11 +57,9 @@ def _short(text: str) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "h100-inspect")
     parser.add_argument("artifacts", type=Path, nargs="+", help="built with --backend tensorrt")
     parser.add_argument("--buckets", default="", help="a shape of each artifact, in order. Default: the middle ones")
-    parser.add_argument("--name", default="h100-inspect")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()
     rows: list[Row] = []
     lines: list[str] = []

@@ -12,17 +12,20 @@ h100_engines, whose FP16 is not built again. Plans and rows are kept in DIR of -
 out, another adds.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpu_int8 import TORCH, Bench
 from int8_plans import LEAST, Subject
-from report import BENCHMARKS, Row, write
+from int8_shared import int8_parser
+from options import some_of
+from report import Row, write
+from subjects import PEERS
 
 from millirank_engines.build.quantize.int8 import AUTO
 from millirank_engines.model import ENCODER
@@ -88,7 +91,7 @@ def _line(what: str, target: float, value: float | None) -> str:
     return f"- {what}: target {target}, measured {value:.3g}: {'reached' if value >= target else 'NOT reached'}."
 
 
-def parts_of(subject: Subject, given: argparse.Namespace) -> None:
+def parts_of(subject: Subject, given: Namespace) -> None:
     """Measures one model; its rows are kept, and the page is written, as they come."""
     path, bench = given.work / f"{subject.name}.json", Bench(subject, given)
     before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
@@ -121,12 +124,11 @@ def rounds(subjects: Sequence[Subject], parts: Sequence[str]) -> Iterator[tuple[
 
 def main() -> None:
     """Measures every model in a process of its own, and writes what there is after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [subject.name for subject in SUBJECTS]
+    parser = int8_parser(__doc__, "h100-int8", PARTS)
     parser.add_argument("--work", type=Path, required=True, help="keeps plans and rows")
-    parser.add_argument("--scales", type=Path, help="a folder of MODEL.safetensors")
-    parser.add_argument("--only", default=",".join(s.name for s in SUBJECTS), help="some of %(default)s")
-    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
-    parser.add_argument("--peers", default=TORCH, help="some of h100_engines', or nothing")
+    parser.add_argument("--only", type=some_of(names), default=",".join(names), help="some of %(default)s")
+    parser.add_argument("--peers", type=some_of(PEERS), default=TORCH, help="some of h100_engines', or nothing")
     parser.add_argument("--rounds", type=int, default=2000, help="calls of each shape, at most")
     parser.add_argument("--seconds-a-shape", type=float, default=1.0, help="of timing an engine at a shape, about")
     parser.add_argument("--level", type=int, default=3, help="of the builder's search")
@@ -134,18 +136,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400, help="of all")
     parser.add_argument("--least", type=int, default=40, help="calls of each shape, however long they take")
     parser.add_argument("--engines", type=Path, help="the work folder of h100_engines, for its FP16")
-    parser.add_argument("--name", default="h100-int8")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
     parser.add_argument("--alone", action="store_true", help="measure in this process, and write no page")
     given = parser.parse_args()
-    names = given.only.split(",")
-    given.parts = [part for part in given.parts.split(",") if part]
-    given.peers = [peer for peer in given.peers.split(",") if peer]
     given.work.mkdir(parents=True, exist_ok=True)
-    chosen = [subject for subject in SUBJECTS if subject.name in names]
-    if unknown := sorted({*names} - {s.name for s in SUBJECTS}) + sorted({*given.parts} - {*PARTS}):
-        known = ", ".join([*(s.name for s in SUBJECTS), *PARTS])
-        sys.exit(f"{', '.join(unknown)} is unknown: name some of {known}")
+    chosen = [subject for subject in SUBJECTS if subject.name in given.only]
     if given.alone:
         for subject in chosen:
             parts_of(subject, given)
@@ -175,7 +169,7 @@ def main() -> None:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --only {','.join(failed)}")
 
 
-def page(given: argparse.Namespace) -> None:
+def page(given: Namespace) -> None:
     """Writes the rows that lie in the work folder, of this call and of earlier ones."""
     rows: list[Row] = []
     notes: list[str] = []

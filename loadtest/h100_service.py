@@ -9,7 +9,6 @@ reference ranks every query once, without a limit of time, to compare the first 
 """
 
 import argparse
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from pathlib import Path
 import grpc
 import psutil
 from launch import Launched, launch
+from options import some_of
 from peers.service import PRECISIONS, served_by
+from phases import told
 from report import BENCHMARKS, Row, write
 from targets import SERVICE
 
@@ -117,17 +118,9 @@ def load_rows(load: Load, system: str) -> Iterator[Row]:
             before = processor_time(server.pid)
             with Watch(server.pid, server.metrics) as watch:
                 done = run(drive(server.target, messages, arrivals([Stretch(rate, load.seconds)], seed=1)))
-                summary = summarize(case, done, seconds=load.seconds)
-                yield from summary.rows()
+                yield from told(summarize(case, done, seconds=load.seconds)).rows()
                 yield from watch.rows(case, done)
             yield from busy_rows(case, before, processor_time(server.pid), load.seconds)
-            final = {name: 1e3 * value for name, value in summary.final.items()}
-            print(
-                f"  {case}: {summary.answered} of {summary.sent}, final p50 {final.get('p50', math.nan):.2f} "
-                f"p99 {final.get('p99', math.nan):.2f} ms, depth {summary.depth.get('mean', 0):.1f}, "
-                f"refused {100 * summary.refused:.2f} %",
-                flush=True,
-            )
             yield from ghz_rows(load, server, f"{system}/{rate:g} QPS by ghz", rate)
 
 
@@ -173,7 +166,9 @@ def main() -> None:
     parser.add_argument("--rates", default="1,100,1000,3000", help="queries/s")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--frontends", type=int, default=8)
-    parser.add_argument("--peers", default="torch-eager", help=f"some of {', '.join(PRECISIONS)}, or nothing")
+    parser.add_argument(
+        "--peers", type=some_of(PRECISIONS), default="torch-eager", help=f"some of {', '.join(PRECISIONS)}, or nothing"
+    )
     parser.add_argument("--reference", default="torch-eager-fp32", help="or nothing, for no comparison")
     parser.add_argument("--serve", default="", help="further options of `millirank serve`")
     parser.add_argument("--port", type=int, default=50091)
@@ -193,7 +188,7 @@ def main() -> None:
         options=(*fixed, *given.serve.split()),
     )
     rows: list[Row] = []
-    systems: Sequence[str] = [*load.engines, *(peer for peer in given.peers.split(",") if peer)]
+    systems: Sequence[str] = [*load.engines, *given.peers]
     for system in systems:
         print(f"{system} …", flush=True)
         rows.extend(load_rows(load, system))

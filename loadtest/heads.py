@@ -19,6 +19,7 @@ from millirank.evaluation import Judgments, Scores, score
 from millirank.rerank import WEIGHT, blend
 from millirank.types import Order
 from millirank_engines.build.lists import TEACHER, Lists, Packed
+from millirank_engines.model import Template
 
 if TYPE_CHECKING:
     from variants import Asked, FirstStage
@@ -77,7 +78,8 @@ def make(stage: "FirstStage", asked: "Sequence[Asked]", out: Path, fields: Seque
     template["fields"] = list(fields or spec.template.fields)
     width = max(head.depth for head, _ in made)
     used = np.unique(np.concatenate([rows for _, rows in made]))
-    texts = [_text(product, template["fields"]) for product in stage.snapshot.products(used)]
+    text_of = Template(fields=tuple(template["fields"])).product_text
+    texts = [text_of(product) for product in stage.snapshot.products(used)]
     place = {row: at for at, row in enumerate(used.tolist())}
     rows = np.full((len(made), width), -1, np.int32)
     for number, (_, found) in enumerate(made):
@@ -117,12 +119,6 @@ def picked(heads: Sequence[Head], others: Sequence[Head], scores: NDArray[np.flo
         return scores[[places[head.set, head.query, head.depth, *head.ids] for head in heads]]
     except KeyError as error:
         raise SystemExit(f"{error.args[0][1]!r} has another order there: make both heads from one index") from error
-
-
-def _text(product: Mapping[str, Any], fields: Sequence[str]) -> str:
-    from millirank_engines.model import Template
-
-    return Template(fields=tuple(fields)).product_text(product)
 
 
 def _heads(stage: "FirstStage", asked: "Sequence[Asked]") -> "Iterator[tuple[Head, NDArray[np.uint32]]]":

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from int8_shared import word_feeds
+from int8_subject import MODELS
+from options import some_of
 from peers import modelopt_ptq
 from peers.as_written import AsWritten
 from report import Row, write
@@ -29,7 +32,7 @@ from millirank.traffic.records import Asked, line_of
 from millirank_engines import Engine, Profile
 from millirank_engines.build.export import export_model
 from millirank_engines.build.openvino import default_profiles
-from millirank_engines.build.parity import output_name, parity_feeds, words
+from millirank_engines.build.parity import output_name
 from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.choice import medians
@@ -39,10 +42,9 @@ from millirank_engines.build.quantize.ranges import METHODS
 from millirank_engines.build.quantize.scales import WEIGHT_BITS, Scales
 from millirank_engines.build.quantize.sensitivity import EXACT, Deviation, Deviations, deviation
 from millirank_engines.device import this_cpu
-from millirank_engines.model import ENCODER, RERANKER, Task
+from millirank_engines.model import Task
 from millirank_engines.openvino import OpenVinoEngine
 
-MODELS: dict[Task, str] = {"embed": ENCODER, "rerank": RERANKER}
 TIMED = (Profile(1, 8), Profile(10, 32), Profile(50, 32))
 ALPHAS = (0.0, 0.65, 0.8)  # beside the choice of each layer
 TRAFFIC = ("brand", "type", "long")  # segments that no accuracy is measured on stand for sampled traffic
@@ -64,9 +66,8 @@ class Bench:
         self.sources["random"] = "random"
         self.held = self.data("catalogue")[1]  # the same for all
         self.measure = Deviations(self.model, task=task, held=self.held, work=self.work)
-        profiles = default_profiles(made.spec)
-        self.profiles = profiles
-        self.reference = self.float(profiles)
+        self.profiles = default_profiles(made.spec)
+        self.reference = self.float(self.profiles)
         self.judge = Accuracy(
             options.index,
             self.tokenizer,
@@ -154,13 +155,11 @@ class Bench:
         """FP32 and INT8 beside each other, static models both."""
         scales = self.calibrator("catalogue").scales(Recipe(weight_bits=weight_bits(this_cpu())))
         made = export_model(self.model, self.work / "int8", task=self.task, scales=scales)
-        vocabulary = words(made.folder / "tokenizer.json", self.spec)
-        feeds = parity_feeds(self.spec, vocabulary, TIMED)
         engines: dict[str, Engine] = {
             name: OpenVinoEngine(path, TIMED, "fp32", static_tokens=max(p.tokens for p in TIMED))
             for name, path in (("fp32", self.onnx), ("int8", made.folder / "model.onnx"))
         }
-        for profile, both in medians(engines, feeds, time.perf_counter, SHOWN).items():
+        for profile, both in medians(engines, word_feeds(made, TIMED), time.perf_counter, SHOWN).items():
             case = f"{self.model}, time/{profile}"
             yield from (Row(case, f"{name} p50", value, "ms") for name, value in both.items())
             yield Row(case, "fp32 / int8", both["fp32"] / both["int8"], "times")
@@ -213,7 +212,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=600, help="known-item queries of the encoder")
     parser.add_argument("--reranked", type=int, default=150, help="known-item queries of the reranker")
     parser.add_argument("--depth", type=int, default=10, help="candidates that are reranked")
-    parser.add_argument("--models", default=",".join(MODELS), help="some of %(default)s")
+    parser.add_argument("--models", type=some_of(MODELS), default=",".join(MODELS), help="some of %(default)s")
     parser.add_argument("--modelopt", type=Path, help="the Python of an environment with NVIDIA ModelOpt")
     options = parser.parse_args()
     vnni = "multiplies" if multiplies_int8(this_cpu()) else "does NOT multiply"
@@ -229,7 +228,7 @@ def main() -> None:
         "text, or random tokens; cosines on catalogue text that was held back.",
     )
     rows: list[Row] = []
-    for task in options.models.split(","):
+    for task in options.models:
         bench = Bench(task, options)
         for some in bench.all():
             rows += some

@@ -7,6 +7,7 @@ from contextlib import ExitStack, aclosing, closing
 from pathlib import Path
 
 import numpy as np
+from int8_shared import choice_rows
 from int8_subject import MODELS, Int8Subject
 from report import Row, percentiles
 
@@ -33,7 +34,7 @@ TOP = 10
 STAGES = ("encode", "rerank")
 
 
-def choice_rows(subject: Int8Subject, engines: Path, precisions: Sequence[str]) -> Iterator[list[Row | str]]:
+def built_rows(subject: Int8Subject, engines: Path, precisions: Sequence[str]) -> Iterator[list[Row | str]]:
     """Builds the model at each precision; what auto chose, by which times, and why."""
     folder = FOLDERS[list(MODELS).index(subject.task)]
     for precision in precisions:
@@ -56,12 +57,7 @@ def _chosen(name: str, manifest: Manifest) -> Iterator[Row | str]:
     if reason := manifest.quantization.get("left_out"):
         yield f"{name}: auto leaves INT8 out, {reason}."
     base = next(precision for choice in manifest.choices for precision in choice.times if precision != INT8)
-    for choice in manifest.choices:
-        case = f"{name}/choice of auto/{choice.profile}"
-        yield from (Row(case, precision, value, "ms") for precision, value in choice.times.items())
-        yield Row(case, "runs in INT8", float(choice.precision == INT8), "")
-        if choice.times:
-            yield Row(case, f"chosen / {base}", choice.times[choice.precision] / choice.times[base], "x")
+    yield from choice_rows(f"{name}/choice of auto", manifest, base)
     count = sum(choice.precision == INT8 for choice in manifest.choices)
     yield f"{name}: auto runs {count} of {len(manifest.choices)} profiles in INT8, the others in {base}."
 

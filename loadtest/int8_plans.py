@@ -157,10 +157,6 @@ class Plans:
         self._notes.append(words)
         return Plan(precision, tuple(buckets), folder, Options().level, plain=False, seconds=0.0)
 
-    def kept(self, plans: Mapping[str, Plan]) -> Kept:
-        """A backend that has them."""
-        return Kept(plans)
-
     def _plan(self, precision: str, buckets: tuple[str, ...], way: "_Way", until: float) -> Plan | None:
         folder = self._work / "plans" / precision / f"{'+'.join(buckets)}, {way}"
         name = f"{self._subject.name}: {precision} at {', '.join(buckets)}, {way}"

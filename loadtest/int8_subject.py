@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from int8_shared import brought, int8_of
+
 from millirank_engines import Engine, EngineError, Profile, Task
 from millirank_engines.build.export import Export, export_model
 from millirank_engines.build.quantize.bits import weight_bits
@@ -41,8 +43,7 @@ class Int8Subject:
         Raises:
             EngineError: if there are none.
         """
-        brought = self._scales / f"{self.source}.safetensors" if self._scales else None
-        path = brought if brought and brought.is_file() else scales_beside(self.source)
+        path = brought(self._scales, self.source) or scales_beside(self.source)
         if path is None:
             raise EngineError(f"{self.source} ships without scales: name a folder that has them with --scales")
         scales = Scales.read(path)
@@ -51,8 +52,7 @@ class Int8Subject:
     @property
     def int8(self) -> Int8:
         """For a build: with the figures that were sealed with the scales, or with none."""
-        judge = None if "gate" in self.scales.about else _no_gate
-        return Int8(self.scales, judge=judge, timed=TIMED)
+        return int8_of(self.scales, TIMED)
 
     @cached_property
     def float(self) -> Export:
@@ -74,8 +74,3 @@ class Int8Subject:
             for how, (made, precision) in sources.items()
             if how in hows
         }
-
-
-def _no_gate(*_: object) -> tuple[()]:
-    """Scales that were not gated yet: their figures are measured beside them."""
-    return ()

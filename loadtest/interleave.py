@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from millirank_engines import Engine, ModelSpec, Profile, Tensors
+from millirank_engines import Engine, LoadedEngine, ModelSpec, Profile, Tensors, pack_sequences
 from millirank_engines.build.bench import Timing, work_of
 
 TURNS, WARM = 10, 5  # of every engine; calls of every shape before each turn that are not counted
@@ -45,7 +45,6 @@ def interleaved(
     spec: ModelSpec,
     *,
     seconds: float,
-    seed: int = 0,
     least: int = LEAST,
     warm: int = WARM,
 ) -> Iterator[tuple[str, Timing]]:
@@ -55,11 +54,10 @@ def interleaved(
         entrants: of one model, used by nobody else meanwhile.
         spec: of that model.
         seconds: about how long one shape of one entrant takes at most.
-        seed: of the orders.
         least: calls of every shape, however long they take.
         warm: calls of every shape before each turn that are not counted.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     wanted = [calls_of(one, seconds, least, warm) for one in entrants]
     taken: dict[tuple[int, Profile], list[float]] = {(p, s): [] for p, shapes in enumerate(wanted) for s in shapes}
     collecting = gc.isenabled()
@@ -84,6 +82,16 @@ def interleaved(
         lengths = entrants[place].feeds[shape]["attention_mask"].sum(axis=1).tolist()
         timing = Timing(shape, np.sort(np.array(times)), work_of(spec, shape, lengths), len(lengths))
         yield entrants[place].how, timing
+
+
+def drawn(
+    loaded: LoadedEngine, profile: Profile, count: int, length: int, random: np.random.Generator
+) -> tuple[Engine, Tensors]:
+    """An engine with so many sequences of so many random tokens, on which it has been called once."""
+    ids = random.integers(1000, loaded.spec.vocab_size, (count, length))
+    feeds = pack_sequences(list(ids), profile, loaded.spec)
+    loaded.engine.infer(feeds)
+    return loaded.engine, feeds
 
 
 def by_turns(

@@ -92,5 +92,5 @@ def wait_serving(target: Target, process: "subprocess.Popen[bytes]") -> None:
             except grpc.RpcError:
                 if process.poll() is not None:
                     raise RuntimeError("the server ended at its start: see its messages above") from None
-            time.sleep(0.1)
+            time.sleep(0.02)
     raise RuntimeError(f"the server was not SERVING within {READY} s")

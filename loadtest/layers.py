@@ -6,14 +6,15 @@ FOLDERs are further rerankers, such as `millirank train --layers 2` makes. The s
 order means nothing; a trained one with as many takes the same time.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from interleave import Entrant, interleaved
+from options import parser_of
 from peers.minilm import write_minilm
-from report import BENCHMARKS, Row, write
+from report import Row, write
 from subjects import exact
 
 from millirank.commands.enginebench import timing_rows
@@ -30,7 +31,7 @@ NOTES = (
 )
 
 
-def layer_rows(sources: Sequence[str], given: argparse.Namespace) -> list[Row]:
+def layer_rows(sources: Sequence[str], given: Namespace) -> list[Row]:
     """The times of rerankers, and the share of the time of the one with the most layers.
 
     Args:
@@ -72,15 +73,13 @@ def layer_rows(sources: Sequence[str], given: argparse.Namespace) -> list[Row]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "layers-fused")
     parser.add_argument("folders", nargs="*", help="further rerankers")
     parser.add_argument("--work", type=Path, required=True, help="keeps the engines")
     parser.add_argument("--backend", default="fused")
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--replays", type=int, default=2000, help="of each shape, at most")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each shape of each engine, about, at most")
-    parser.add_argument("--name", default="layers-fused")
-    parser.add_argument("--out", type=Path, default=BENCHMARKS)
     given = parser.parse_args()
     sources = [str(write_minilm(given.work / "minilm-l6")), RERANKER, *given.folders]
     write(given.name, "Rerankers by their layers", NOTES, layer_rows(sources, given), given.out)

@@ -39,8 +39,6 @@ class Job:
     timings: Path  # a timing cache, for all builds of this GPU
     level: int = 3  # of the builder's search
     limit: float = 100.0  # seconds
-    backend: str = "tensorrt"
-    capabilities: tuple[tuple[int, int], ...] = ()  # of TensorRT-RTX
 
 
 def built(job: Job) -> float:
@@ -82,14 +80,13 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PARENT_DIES, signal.SIGKILL)
     told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG, format="%(relativeCreated)d %(message)s")
-    options = Options(level=told["level"], capabilities=tuple(map(tuple, told["capabilities"])))
     profiles, out = exact([parse_profile(text) for text in told["buckets"]]), Path(told["out"])
     plan = plan_from_onnx(
         Path(told["onnx"]),
         profiles,
-        backend=told["backend"],
-        options=options,
-        timing_cache=Path(told["timings"]) if told["backend"] == "tensorrt" else None,
+        backend="tensorrt",
+        options=Options(level=told["level"]),
+        timing_cache=Path(told["timings"]),
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     part = out.with_suffix(".part")

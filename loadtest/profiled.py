@@ -1,6 +1,9 @@
 """What one inference launches, by PyTorch's profiler, whatever engine runs it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
 
 from report import Row
 
@@ -9,6 +12,7 @@ from millirank_engines import Engine, EngineError, Profile, Tensors
 LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cuGraphLaunch")  # prefixes of host calls
 COPIES = ("Memcpy", "Memset")  # prefixes of device work that is no kernel
 RUNS = 10  # that are counted together
+T = TypeVar("T")
 
 
 def launches(engine: Engine, feeds: Tensors) -> tuple[float, float]:
@@ -26,6 +30,20 @@ def launches(engine: Engine, feeds: Tensors) -> tuple[float, float]:
     on_device = [e.name for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
     kernels = sum(not name.startswith(COPIES) for name in on_device)
     return kernels / RUNS, sum(e.name.startswith(LAUNCHES) for e in events) / RUNS
+
+
+def apart(work: Callable[..., T], *given: object) -> T:
+    """What a function of a module returns, called in a process of its own.
+
+    A process to which the profiler was attached may be slower from then on, and one that had also run TensorRT and
+    PyTorch ended with `double free or corruption`. How this one ends does not matter once it has answered.
+
+    Args:
+        work: is pickled by its name.
+        given: its arguments, pickled.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(work, *given).result()
 
 
 def attach() -> None:

@@ -3,23 +3,32 @@
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from targets import Target, overview, table
 
 from millirank.loadtest.results import Row, published, result
 
+if TYPE_CHECKING:
+    from millirank.evaluation import Comparison
+
 BENCHMARKS = Path(__file__).parent.parent / "docs" / "benchmarks"
 
 
-def percentiles(case: str, seconds: Sequence[float], unit: str = "ms", scale: float = 1e3) -> list[Row]:
+def percentiles(case: str, seconds: Sequence[float]) -> list[Row]:
     """p50 and p99 of measured times (nearest rank)."""
-    ordered = sorted(seconds)
-    at = {"p50": 0.50, "p99": 0.99}
-    return [
-        Row(case, name, scale * ordered[min(len(ordered) - 1, int(q * len(ordered)))], unit) for name, q in at.items()
-    ]
+    ordered, ranks = sorted(seconds), (("p50", 0.5), ("p99", 0.99))
+    return [Row(case, name, 1e3 * ordered[min(len(ordered) - 1, int(q * len(ordered)))], "ms") for name, q in ranks]
+
+
+def paired_rows(case: str, metric: str, found: "Comparison") -> Iterator[Row]:
+    """How much better one order is than another, with its 95 % interval and p."""
+    yield Row(case, metric, found.difference, "")
+    yield Row(case, f"{metric} low", found.interval[0], "")
+    yield Row(case, f"{metric} high", found.interval[1], "")
+    yield Row(case, f"{metric} p", found.p, "")
 
 
 def show(rows: Iterable[Row]) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from firststage import development
+from firststage import half
 from numpy.typing import NDArray
-from report import Row, write
+from report import Row, paired_rows, write
 from variants import Asked, FirstStage, Reranker
 
 from millirank.catalog.indexes import TEXT_FIELDS, Bm25Writer
@@ -190,21 +190,18 @@ def rows_of(queries: Sequence[str], cases: Mapping[str, Scores]) -> Iterator[Row
     """Figures of every case on people's queries and their halves."""
     halves = {"judged": list(queries)}
     for query in queries:
-        halves.setdefault("development" if development(query) else "other", []).append(query)
-    for half, members in halves.items():
+        halves.setdefault(half(query), []).append(query)
+    for part, members in halves.items():
         scores = {case: one.of(members) for case, one in cases.items()}
         for case, one in scores.items():
-            yield Row(f"{half}/{case}", "queries", len(members), "")
-            yield from (Row(f"{half}/{case}", measure, one.mean(measure), "") for measure in MEASURES)
+            yield Row(f"{part}/{case}", "queries", len(members), "")
+            yield from (Row(f"{part}/{case}", measure, one.mean(measure), "") for measure in MEASURES)
             for other in ("bm25", "shipped"):
                 if case in ("bm25", other):
                     continue
                 for measure in MEASURES[:2]:
-                    found, named = compare(one, scores[other], measure), f"{measure} less {other}"
-                    yield Row(f"{half}/{case}", named, found.difference, "")
-                    yield Row(f"{half}/{case}", f"{named} low", found.interval[0], "")
-                    yield Row(f"{half}/{case}", f"{named} high", found.interval[1], "")
-                    yield Row(f"{half}/{case}", f"{named} p", found.p, "")
+                    found = compare(one, scores[other], measure)
+                    yield from paired_rows(f"{part}/{case}", f"{measure} less {other}", found)
 
 
 def changed(shop: Shop, name: str) -> Iterator[Row]:
@@ -216,11 +213,7 @@ def changed(shop: Shop, name: str) -> Iterator[Row]:
         for measure in MEASURES[:2]:
             yield Row(case, measure, one.mean(measure), "")
             if setting != shop.shipped:
-                found = compare(one, shipped, measure)
-                yield Row(case, f"{measure} difference", found.difference, "")
-                yield Row(case, f"{measure} difference low", found.interval[0], "")
-                yield Row(case, f"{measure} difference high", found.interval[1], "")
-                yield Row(case, f"{measure} difference p", found.p, "")
+                yield from paired_rows(case, f"{measure} difference", compare(one, shipped, measure))
 
 
 def main() -> None:

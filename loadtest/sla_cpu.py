@@ -16,6 +16,7 @@ from pathlib import Path
 
 from abuse import burst, fairness, hostile, kill
 from compared import prediction, relevance
+from options import some_of
 from phases import BOUND, Bench, count, curve, load, refusal, stalls, told, unloaded, warm
 from report import BENCHMARKS, write
 
@@ -64,7 +65,7 @@ def known() -> list[Row]:
     return read_rows(path) if path.exists() else []
 
 
-def keep(phase: str, found: list[Row], out: Path) -> None:
+def keep(phase: str, found: list[Row]) -> None:
     """Puts a phase's rows in the place of its earlier ones, and draws the curves."""
     rows = [row for row in known() if row.case.partition("/")[0] != phase] + found
     rows.sort(key=lambda row: list(PHASES).index(row.case.partition("/")[0]))  # stable
@@ -72,9 +73,9 @@ def keep(phase: str, found: list[Row], out: Path) -> None:
     named = {"curve": "by deadline", "count": "by count, depth 50"}
     drawn = {named[name]: members for name, members in curves.items() if members}
     if drawn:
-        (out / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
+        (BENCHMARKS / f"{NAME}.svg").write_text(plots.svg(drawn, 1e3 * BOUND), encoding="utf-8")
     shown = {row.metric for row in rows if row.metric in SHOWN or not row.metric.startswith(USUAL)}
-    write(NAME, "Never late, on two CPU cores", (*NOTES, *PICTURE) if drawn else NOTES, rows, out, shown=shown)
+    write(NAME, "Never late, on two CPU cores", (*NOTES, *PICTURE) if drawn else NOTES, rows, shown=shown)
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--queries", type=Path, required=True, help="each distinct one is sent as often as the others")
-    parser.add_argument("--phases", default=",".join(PHASES), help="some of %(default)s")
+    parser.add_argument("--phases", type=some_of(PHASES), default=",".join(PHASES), help="some of %(default)s")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--soak-seconds", type=float, default=600.0, help="of hostile; at most 300 of them for stalls")
     parser.add_argument(
@@ -92,10 +93,7 @@ def main() -> None:
     parser.add_argument("--metrics-port", type=int, default=9481, help="0 for a server without /metrics")
     parser.add_argument("--serve", default="", help="further options of `millirank serve`, as '--frontends 1'")
     given = parser.parse_args()
-    chosen = given.phases.split(",")
-    unknown = sorted(set(chosen) - set(PHASES))
-    if unknown:
-        sys.exit(f"no phase is called {', '.join(unknown)}: choose from {', '.join(PHASES)}")
+    chosen = given.phases
     queries = tuple(dict.fromkeys(read_queries(given.queries)))
     bench = Bench(
         index=given.index,
@@ -126,7 +124,7 @@ def main() -> None:
             traceback.print_exc()
             failed.append(name)
         if rows and name not in failed:
-            keep(name, rows, BENCHMARKS)
+            keep(name, rows)
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; repeat with --phases {','.join(failed)}")

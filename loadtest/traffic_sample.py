@@ -54,11 +54,11 @@ async def searched(stack: Stack, queries: list[str], sample: Callable[[Served], 
     return spent
 
 
-def appended(sample: Callable[[Served], None], tokens: np.ndarray, rows: Rows) -> float:
+def appended(sample: Callable[[Served], None], rows: Rows) -> float:
     """Seconds of what a query does for the sample."""
     start = time.perf_counter()
     for _ in range(APPENDS):
-        sample(("red running shoe", len(tokens), rows))
+        sample(("red running shoe", len(rows), rows))
     return (time.perf_counter() - start) / APPENDS
 
 
@@ -91,7 +91,7 @@ def measured(index: Path, queries: list[str], folder: Path) -> Iterator[Row]:
         for a, b in zip(on, off, strict=True):
             yield Row("query/on over off", f"{a.metric} ratio", a.value / b.value, "")
         rows = np.arange(CANDIDATES, dtype=np.uint32)
-        yield Row("hook/append", "mean", 1e9 * appended(sample, rows, rows), "ns")
+        yield Row("hook/append", "mean", 1e9 * appended(sample, rows), "ns")
         manifests = [read_manifest(index / "engines" / name) for name in ("encoder", "reranker")]
         watch = watch_of(manifests, (stack.encoder_tokens, stack.pipeline._reranker_tokens), Metrics())  # noqa: SLF001
         alone = sampler_of(stack.snapshot, manifests[1].model, folder / "alone", watch)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from interleave import by_turns
+from interleave import by_turns, drawn
 from numpy.typing import NDArray
 from report import Row, percentiles, write
 
@@ -32,7 +32,7 @@ from millirank_engines import LoadedEngine, open_engine
 from millirank_engines.base import Profile, cheapest_profile
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.source import resolve_source
-from millirank_engines.pack import pack_pairs, pack_sequences, pair_length
+from millirank_engines.pack import pack_pairs, pair_length
 
 TIMED = (Profile(2, 24), Profile(50, 32))
 BATCH = 50  # pairs of similar length that are scored together
@@ -185,14 +185,11 @@ def _kept(case: str, measure: str, one: Scores, first: Scores, fused: Scores) ->
 def times(models: Sequence[Reranker], rounds: int) -> Iterator[Row]:
     """Milliseconds of each shape of every model, interleaved."""
     random = np.random.default_rng(7)
-    runs = {}
-    for model in models:
-        loaded = model.engines[0]
-        for profile in TIMED:
-            ids = random.integers(1000, loaded.spec.vocab_size, (profile.batch, profile.length))
-            feeds = pack_sequences(list(ids), profile, loaded.spec)
-            loaded.engine.infer(feeds)
-            runs[model.name, profile] = loaded.engine, feeds
+    runs = {
+        (model.name, profile): drawn(model.engines[0], profile, profile.batch, profile.length, random)
+        for model in models
+        for profile in TIMED
+    }
     seconds = by_turns(runs, rounds, random)
     for (name, profile), taken in seconds.items():
         yield from percentiles(f"{name}/{profile}", taken)
@@ -225,9 +222,8 @@ def main() -> None:
     parts.append(lambda: quality(stage.ruled(arguments.count, arguments.rule_depth), models, stage))
     for part in parts:
         rows += part()
-        write(
-            arguments.name, "Rerankers: order against time", NOTES, rows, shown=SHOWN
-        )  # a part is not lost if the next is broken
+        # a part is not lost if the next is broken
+        write(arguments.name, "Rerankers: order against time", NOTES, rows, shown=SHOWN)
 
 
 if __name__ == "__main__":

@@ -153,9 +153,19 @@ def test_a_script_builds_each_shape_a_profile_of_its_own_and_compares_with_peers
     ]
     found = {row.metric: row.value for row in script.speedups(rows, ["torch-eager", "torch-compile"])}
     assert found == {"against torch-eager": pytest.approx(12), "fewer kernels than torch eager": pytest.approx(75)}
-    assert script.some_of("level 5", tuple(script.VARIANTS), "variant", ";") == ("level 5",)
-    with pytest.raises(SystemExit, match="no backend is called tpu: choose from tensorrt, fused"):
-        script.some_of("tensorrt,tpu", tuple(script.BACKENDS), "backend")
+
+
+def test_a_script_takes_names_that_it_knows_and_refuses_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("h100_engines")
+    assert script.some_of(script.VARIANTS, ";")("level 5;graph plain") == ("level 5", "graph plain")
+    assert script.some_of(script.PEERS)("") == ()
+    monkeypatch.setattr(sys, "argv", ["h100_engines.py", "--work", "w", "--backend", "tensorrt,tpu"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "argument --backend: tpu is unknown: name some of tensorrt,fused" in capsys.readouterr().err
 
 
 def test_a_peer_replaces_what_opens_artifacts_in_its_processes_alone(

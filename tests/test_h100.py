@@ -153,7 +153,7 @@ def test_a_subjects_rows_come_from_all_that_was_built(
     seal(tmp_path / "minilm-reranker", replace(manifest, profiles=manifest.profiles[:2]))
     shapes = tuple(map(str, manifest.profiles[:2]))
     subject = replace(subjects.SUBJECTS[1], compared=shapes)
-    wanted = rows_of.Wanted(tmp_path, ("tensorrt", "fused"), (), ("engines",), 5, 0.001, 12, (), None, None)
+    wanted = rows_of.Wanted(tmp_path, ("tensorrt", "fused"), (), 5, 0.001, 12, (), None, None)
     assert wanted.built(subject) == ("tensorrt",)  # fused is not there
     rows = list(rows_of.timed_rows(subject, wanted))
     hows = {row.case.rpartition("/")[2] for row in rows if row.metric == "p50"}
@@ -245,6 +245,36 @@ def test_nothing_seen_is_not_few(script: Script, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(profiled, "launches", lambda *_: (0.0, 0.0))
     with pytest.raises(profiled.EngineError, match="saw no kernel of fake/embed at 1x16"):
         list(profiled.launch_rows("m", "fused", FakeEngine(), feeds))
+
+
+def test_a_process_that_breaks_at_its_end_has_answered(script: Script) -> None:
+    apart = script("profiled").apart
+    assert apart(eval, "__import__('atexit').register(__import__('os').abort) and 4") == 4
+    with pytest.raises(RuntimeError, match="no GPU"):
+        apart(exec, "raise RuntimeError('no GPU')")
+
+
+@pytest.mark.usefixtures("cuda")
+def test_launches_are_counted_of_engines_and_of_eager_pytorch(
+    script: Script, tiny_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_of, subjects = script("enginerows"), script("subjects")
+    made = gpu_engines(tiny_index, tmp_path / "made")
+    (made / "reranker").rename(tmp_path / "minilm-reranker")
+    shapes = tuple(map(str, read_manifest(tmp_path / "minilm-reranker").profiles[:2]))
+    subject = replace(subjects.SUBJECTS[1], compared=shapes, source=lambda _: "none")
+    monkeypatch.setattr(rows_of, "SUBJECTS", (subject,))
+    attached: list[bool] = []
+    monkeypatch.setattr(rows_of, "attach", lambda: attached.append(True))
+    monkeypatch.setattr(rows_of, "peer_engine", lambda *_: FakeEngine())
+    kernels = {"tensorrt/fp16": 3.0, "fake/embed": 9.0}
+    monkeypatch.setattr(script("profiled"), "launches", lambda engine, _: (kernels[engine.name], 1.0))
+    wanted = rows_of.Wanted(tmp_path, ("tensorrt", "fused"), (), 5, 0.001, 12, (), None, None)
+    rows = rows_of.profiled_rows("minilm-reranker", wanted)
+    found = {row.case: row.value for row in rows if row.metric == "kernels"}
+    told = (("graph", 3.0), ("torch-eager", 9.0))
+    assert found == {f"minilm-reranker/{shape}/launches/{how}": value for how, value in told for shape in shapes}
+    assert attached == [True]
 
 
 def test_the_layers_of_a_plan_become_a_page(

@@ -16,7 +16,7 @@ HIDDEN, LAYERS, HEADS, INNER, POSITIONS, VOCABULARY = 768, 12, 12, 3072, 512, 30
 SCALE, NARROW, ADDED = 0.05, 0.02, 0.015
 
 
-def write_bert_base(folder: Path, seed: int = 7) -> Path:
+def write_bert_base(folder: Path) -> Path:
     """Writes config.json, model.safetensors in FP16 and the encoder's tokenizer; does nothing if they are there."""
     from safetensors.numpy import save_file
 
@@ -44,7 +44,7 @@ def write_bert_base(folder: Path, seed: int = 7) -> Path:
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, folder / name)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(7)
 
     def normal(*shape: int, scale: float = SCALE) -> np.ndarray:
         return (random.standard_normal(shape, np.float32) * np.float32(scale)).astype(np.float16)

@@ -17,7 +17,7 @@ from millirank_engines.model import ENCODER, RERANKER
 SCALE = 0.05  # deviation of the head's weights
 
 
-def write_minilm(folder: Path, seed: int = 7) -> Path:
+def write_minilm(folder: Path) -> Path:
     """Writes config.json, millirank.json and model.safetensors in FP16; does nothing if they are there.
 
     Word embeddings and tokenizer stay in the encoder's package, the template is the shipped reranker's.
@@ -38,7 +38,7 @@ def write_minilm(folder: Path, seed: int = 7) -> Path:
     shutil.copyfile(resolve_source(RERANKER) / SETTINGS, folder / SETTINGS)
     made = {f"bert.{name}": tensor.astype(np.float16) for name, tensor in encoder.weights.items() if _owned(name)}
     hidden = int(config["hidden_size"])
-    head = np.random.default_rng(seed).standard_normal((1, hidden), np.float32) * np.float32(SCALE)
+    head = np.random.default_rng(7).standard_normal((1, hidden), np.float32) * np.float32(SCALE)
     made |= {"classifier.weight": head.astype(np.float16), "classifier.bias": np.zeros(1, np.float16)}
     save_file(made, folder / "model.safetensors")
     return folder

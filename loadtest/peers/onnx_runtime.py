@@ -8,6 +8,7 @@ import numpy as np
 
 from millirank_engines.base import Profile, Tensors
 from millirank_engines.build.export import export_model
+from millirank_engines.build.parity import output_name
 from millirank_engines.model import Task
 
 PROVIDER = "CUDAExecutionProvider"
@@ -29,17 +30,16 @@ class OnnxRuntimeEngine:
         source: of the model, as `millirank engine build --model` takes it.
         task: embed or rerank.
         profiles: the shapes that it will take.
-        precision: fp16 or fp32: types of the graph.
     """
 
-    def __init__(self, source: str, task: Task, profiles: Sequence[Profile], precision: str = "fp16") -> None:
+    def __init__(self, source: str, task: Task, profiles: Sequence[Profile]) -> None:
         import onnxruntime
 
-        self.name = f"onnxruntime/{precision}"
+        self.name = "onnxruntime/fp16"
         self.profiles = tuple(sorted(profiles))
-        self._output = "embedding" if task == "embed" else "score"
+        self._output = output_name(task)
         with TemporaryDirectory() as folder:
-            export_model(source, Path(folder), task=task, precision="fp16" if precision == "fp16" else "fp32")
+            export_model(source, Path(folder), task=task, precision="fp16")
             self._session = onnxruntime.InferenceSession(str(Path(folder) / "model.onnx"), providers=[PROVIDER])
 
     def infer(self, feeds: Tensors) -> dict[str, np.ndarray]:

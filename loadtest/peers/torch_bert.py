@@ -10,6 +10,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from millirank_engines.base import Profile, Tensors
+from millirank_engines.build.parity import output_name
 from millirank_engines.build.source import open_source
 from millirank_engines.model import Task
 
@@ -68,11 +69,11 @@ class TorchEngine:
     """
 
     def __init__(
-        self, source: str, task: Task, profiles: Sequence[Profile], precision: str = "fp16", *, compiled: bool = False
+        self, source: str, task: Task, profiles: Sequence[Profile], precision: str, *, compiled: bool = False
     ) -> None:
         self.name = f"torch-{'compile' if compiled else 'eager'}/{precision}"
         self.profiles = tuple(sorted(profiles))
-        self._output = "embedding" if task == "embed" else "score"
+        self._output = output_name(task)
         self._net = network(source, task, precision)
         if compiled:
             torch._dynamo.config.cache_size_limit = max(64, len(self.profiles))  # noqa: SLF001 - its only setting

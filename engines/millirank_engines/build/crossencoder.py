@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from millirank_engines.base import EngineError
 
-from .tensors import SETTINGS
+from .tensors import SETTINGS, WORDS
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-WORDS = "embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True)

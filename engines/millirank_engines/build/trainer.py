@@ -18,6 +18,7 @@ from millirank_engines.base import EngineError
 from . import crossencoder as net
 from .lists import JUDGED, TEACHER, Lists
 from .settings import Settings
+from .tensors import WORDS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ class Trainer:
         deeper, self.guide = net.load(init, device)
         self.config, shared = net.shallow(deeper, self.guide, settings.layers)
         self.guided = net.Shape.read(deeper)
-        self.weights = {name: w if name == net.WORDS else w.clone() for name, w in shared.items()}
+        self.weights = {name: w if name == WORDS else w.clone() for name, w in shared.items()}
         self.shape = net.Shape.read(self.config)
         for network in (self.weights, self.guide):
             net.add_head(network, self.shape.hidden, settings.seed)
@@ -75,7 +76,7 @@ class Trainer:
         """Trains from the checkpoint, or from the start, to the end."""
         import torch
 
-        trained = {name: w for name, w in self.weights.items() if name != net.WORDS}
+        trained = {name: w for name, w in self.weights.items() if name != WORDS}
         for weight in trained.values():
             weight.requires_grad_()
         plain = [w for name, w in trained.items() if name.endswith("bias") or "LayerNorm" in name]

@@ -5,6 +5,42 @@ import triton.language as tl
 
 from .tiles import INTERPRETED
 
+AWAIT = tl.constexpr("""{
+    .reg .pred other, missing, lost;
+    .reg .u32 thread, asked;
+    .reg .s32 reached;
+    mov.u32 asked, 0;
+    mov.u32 thread, %tid.x;
+    setp.ne.u32 other, thread, 0;
+    @other bra done;
+    again:
+    ld.acquire.gpu.global.s32 reached, [$1];
+    setp.lt.s32 missing, reached, $2;
+    @!missing bra done;
+    add.u32 asked, asked, 1;
+    setp.gt.u32 lost, asked, 16777216;
+    @lost trap;
+    bra again;
+    done:
+    bar.sync 0;
+    mov.s32 $0, 0;
+}""")
+ADD = tl.constexpr("""{
+    .reg .pred one;
+    .reg .u32 thread;
+    bar.sync 0;
+    mov.u32 thread, %tid.x;
+    setp.eq.u32 one, thread, 0;
+    @one red.release.gpu.global.add.s32 [$1], $2;
+    mov.s32 $0, 0;
+}""")
+
+
+@triton.jit
+def assembly(text: tl.constexpr, counter, number):
+    """Runs assembly, in which $1 is the address of a counter and $2 a number; $0, its result, is not used."""
+    tl.inline_asm_elementwise(text, "=r,l,r", [counter, number], dtype=tl.int32, is_pure=False, pack=1)
+
 
 @triton.jit
 def await_progress(counter, least):
@@ -12,33 +48,7 @@ def await_progress(counter, least):
     if INTERPRETED:  # blocks run one by one, in order: what is waited for is there, and no more of it
         tl.device_assert(tl.load(counter) == least, "a block waits for too much or too little")
     else:
-        tl.inline_asm_elementwise(
-            """{
-            .reg .pred other, missing, lost;
-            .reg .u32 thread, asked;
-            .reg .s32 reached;
-            mov.u32 asked, 0;
-            mov.u32 thread, %tid.x;
-            setp.ne.u32 other, thread, 0;
-            @other bra done;
-            again:
-            ld.acquire.gpu.global.s32 reached, [$1];
-            setp.lt.s32 missing, reached, $2;
-            @!missing bra done;
-            add.u32 asked, asked, 1;
-            setp.gt.u32 lost, asked, 16777216;
-            @lost trap;
-            bra again;
-            done:
-            bar.sync 0;
-            mov.s32 $0, 0;
-            }""",
-            "=r,l,r",
-            [counter, least],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
+        assembly(AWAIT, counter, least)
 
 
 @triton.jit
@@ -47,22 +57,7 @@ def add_progress(counter, more):
     if INTERPRETED:
         tl.atomic_add(counter, more)
     else:
-        tl.inline_asm_elementwise(
-            """{
-            .reg .pred one;
-            .reg .u32 thread;
-            bar.sync 0;
-            mov.u32 thread, %tid.x;
-            setp.eq.u32 one, thread, 0;
-            @one red.release.gpu.global.add.s32 [$1], $2;
-            mov.s32 $0, 0;
-            }""",
-            "=r,l,r",
-            [counter, more],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
+        assembly(ADD, counter, more)
 
 
 @triton.jit

@@ -146,11 +146,9 @@ def product(
     places = rows
     if FIRST:
         places = tl.load(starts + rows, mask=rows < count, other=0)
+    given = (rows, places, columns, x_moments, bias, sums, residual, residual_moments, gain, shift)
     if early:
-        mean, inverse, scale, base, added = beside(
-            rows, places, columns, x_moments, bias, sums, residual, residual_moments, gain, shift,
-            INNER, OUTER, X_TILES, RESIDUAL_TILES, EPSILON,
-        )  # fmt: skip
+        mean, inverse, scale, base, added = beside(*given, INNER, OUTER, X_TILES, RESIDUAL_TILES, EPSILON)
     y = tl.zeros((ROWS, COLUMNS), tl.float32)
     other = tl.zeros((ROWS, COLUMNS), tl.float32)
     for k in range(0, part, DEPTH):
@@ -164,10 +162,7 @@ def product(
     if CHAINS == 2:
         y += other
     if not early:
-        mean, inverse, scale, base, added = beside(
-            rows, places, columns, x_moments, bias, sums, residual, residual_moments, gain, shift,
-            INNER, OUTER, X_TILES, RESIDUAL_TILES, EPSILON,
-        )  # fmt: skip
+        mean, inverse, scale, base, added = beside(*given, INNER, OUTER, X_TILES, RESIDUAL_TILES, EPSILON)
     to = out + rows[:, None] * OUTER + columns[None, :]
     if X_TILES:
         y = (y - mean[:, None] * scale[None, :]) * inverse[:, None] + base[None, :]

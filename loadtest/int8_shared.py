@@ -1,0 +1,48 @@
+"""What INT8 is measured with on processors and on GPUs alike: options, inputs, scales, what `auto` chose."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from options import parser_of, some_of
+from report import Row
+
+from millirank_engines import Manifest, Profile, Tensors
+from millirank_engines.build.export import Export
+from millirank_engines.build.parity import parity_feeds, words
+from millirank_engines.build.quantize.int8 import INT8, Int8
+from millirank_engines.build.quantize.scales import Scales
+
+
+def int8_parser(doc: str | None, name: str, parts: Sequence[str]) -> argparse.ArgumentParser:
+    """See parser_of; with the parts of a measurement, and the folder of scales that are brought along."""
+    parser = parser_of(doc, name)
+    parser.add_argument("--parts", type=some_of(parts), default=",".join(parts), help="some of %(default)s")
+    parser.add_argument("--scales", type=Path, help="a folder of MODEL.safetensors")
+    return parser
+
+
+def brought(folder: Path | None, model: str) -> Path | None:
+    """The file of a model's scales in that folder, if it is there."""
+    path = folder / f"{model}.safetensors" if folder else None
+    return path if path and path.is_file() else None
+
+
+def word_feeds(made: Export, shapes: Sequence[Profile]) -> dict[Profile, Tensors]:
+    """What engines of a model are timed with: texts of random words."""
+    return parity_feeds(made.spec, words(made.folder / "tokenizer.json", made.spec), shapes)
+
+
+def int8_of(scales: Scales, timed: int | None = None) -> Int8:
+    """For a build: with the figures that were sealed with the scales, or with none, where they were not gated yet."""
+    return Int8(scales, judge=None if "gate" in scales.about else lambda *_: (), timed=timed)
+
+
+def choice_rows(section: str, manifest: Manifest, base: str) -> Iterator[Row]:
+    """What `auto` chose at every shape, by which times, beside the precision that is not INT8."""
+    for choice in manifest.choices:
+        case = f"{section}/{choice.profile}"
+        yield from (Row(case, precision, value, "ms") for precision, value in choice.times.items())
+        yield Row(case, "runs in INT8", float(choice.precision == INT8), "")
+        if choice.times:
+            yield Row(case, f"chosen / {base}", choice.times[choice.precision] / choice.times[base], "x")

@@ -137,7 +137,7 @@ def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
     depths = []
     for pace in (0.5, 1.0, 2.0):
-        core.rerank_costs.paces.values[:] = pace
+        core.rerank_costs.paces.values[:] = [pace] * len(PROFILES)
         answers: list[Answer] = []
         core.submit(RerankJob(answers.append, core._clock() + 0.0085, np.array([1]), rows(40), 1))
         core.step()

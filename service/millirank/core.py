@@ -31,10 +31,7 @@ class ProductTokens(Protocol):
     """The tokens of one snapshot's products, made at indexing."""
 
     def gather(self, rows: NDArray[np.uint32]) -> Ragged:
-        """The token ids of these products."""
-
-    def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.integer]:
-        """How many tokens each of these products has."""
+        """The token ids of these products; it is called for every job, so nothing should be copied."""
 
 
 class Core:
@@ -157,7 +154,8 @@ class Core:
             self._encodes.submit(job)
         elif isinstance(job, RerankJob):
             special = pair_length(len(job.query), 0, self._reranks.model.spec)
-            job.pairs = special + self.snapshots[job.snapshot].lengths(job.rows)
+            job.products = self.snapshots[job.snapshot].gather(job.rows)
+            job.pairs = special + job.products.lengths
             job.sequences = min(Depth.LEAST, len(job.rows))
             job.length = int(job.pairs[: job.sequences].max(initial=0))
             self._depth.rate.observe(job.submitted)
@@ -187,20 +185,22 @@ class Core:
     def _rerank(self, jobs: list[RerankJob], start: float) -> list[Reranked]:
         lane = self._reranks
         depth = self._depth.choose([job.pairs for job in jobs], [job.deadline for job in jobs], start)
-        taken = [job.rows[:depth] for job in jobs]
-        counts = [len(rows) for rows in taken]
-        scores = np.empty(sum(counts), np.float32)
-        if len(scores):
+        products = Ragged.joined([job.products.head(depth) for job in jobs])
+        counts = [min(depth, len(job.rows)) for job in jobs]
+        scores = np.empty(len(products), np.float32)
+        if len(products):
             owners = np.arange(len(jobs)).repeat(counts)
             queries = [job.query for job in jobs]
-            products = Ragged.joined(
-                [self.snapshots[job.snapshot].gather(rows) for job, rows in zip(jobs, taken, strict=True)]
-            )
+            pairs = [job.pairs[:depth] for job in jobs]
             calls = lane.infer(
                 "score",
-                lane.costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])),
+                lane.costs.plan(pairs[0] if len(jobs) == 1 else np.concatenate(pairs)),
                 lambda chunk: pack_pairs(
-                    queries, products.take(chunk.members), chunk.profile, lane.model.spec, owners[chunk.members]
+                    queries,
+                    products.take(chunk.members),
+                    chunk.profile,
+                    lane.model.spec,
+                    owners.take(chunk.members),
                 ),
                 len(jobs),
             )

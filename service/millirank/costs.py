@@ -12,7 +12,7 @@ from millirank_engines.base import Profile
 
 from .pace import Pace, Paces
 
-STRIDE = 4  # candidates from a first guess of the depth to the second; doubled from then on
+TINY = 1e-9  # seconds: two depths that differ by less cost the same
 AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
 
 
@@ -67,7 +67,8 @@ class CostTable:
         self.paces = Paces(len(seconds), self.OTHERS)  # by place
         self.median = Pace(0.5)
         self.edges = sorted({profile.length for profile in seconds})  # tokens
-        self._edges = np.array(self.edges, np.int64)
+        longest = self.edges[-1] if self.edges else 0
+        self._bucket_of = np.searchsorted(self.edges, np.arange(longest + 1))  # by tokens, up to the longest
         self._profiles, self._costs = list(seconds), list(seconds.values())
         known = {place: (p.batch, seconds[p], p.length) for p, place in self.places.items()}
         self._covers = [
@@ -120,10 +121,11 @@ class CostTable:
             first = self._covers[self._edge(int(lengths[0]))].first
             return [Chunk(self._profiles[first[1]], np.zeros(1, np.intp))]
         buckets = self._bucket(lengths)
-        counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
+        spans = self._cuts(np.bincount(buckets, minlength=len(self.edges)).tolist())
         chunks = []
-        for begin, end in self._cuts(counts):
-            members = np.flatnonzero((buckets >= begin) & (buckets < end))
+        for begin, end in spans:
+            alone = len(spans) == 1
+            members = np.arange(len(lengths)) if alone else np.flatnonzero((buckets >= begin) & (buckets < end))
             while len(members):
                 profile = self._profiles[self._covers[end - 1].first[len(members)]]
                 chunks.append(Chunk(profile, members[: profile.batch]))
@@ -158,16 +160,20 @@ class CostTable:
                 counts = counts * times // len(buckets)
             return self.cost(counts.tolist())
 
-        low, high, above = 0, deepest, cost(deepest)  # low fits, or is nothing; high does not
+        low, below = 0, min(self._costs)  # fits, or is nothing
+        high, above = deepest, cost(deepest)  # does not fit
         if above <= budget:
             return deepest
-        middle, stride = round(deepest * budget / above), STRIDE  # cost grows about evenly with depth
-        while high - low > 1:
-            middle = min(max(middle, low + 1), high - 1)
-            fits = cost(middle) <= budget
-            low, high = (middle, high) if fits else (low, middle)
-            step, stride = min(stride, (high - low) // 2), 2 * stride
-            middle += step if fits else -step
+        halves = False
+        while high - low > 1:  # cost grows about evenly with depth; where it does not, every second try halves the rest
+            rest = (high - low) // 2 if halves else int((high - low) * (budget - below) / max(above - below, TINY))
+            middle = min(max(low + rest, low + 1), high - 1)
+            found = cost(middle)
+            if found <= budget:
+                low, below = middle, found
+            else:
+                high, above = middle, found
+            halves = not halves
         return low
 
     def _edge(self, length: int) -> int:
@@ -182,16 +188,16 @@ class CostTable:
                 self._solved = max(self._solved, n)
 
     def _paced(self, edge: int, n: int) -> float:
-        total, first = 0.0, self._covers[edge].first
+        total, first, paces = 0.0, self._covers[edge].first, self.paces.values
         while n > 0:
             place = first[n]
-            total += self._costs[place] * float(self.paces.values[place])
+            total += self._costs[place] * paces[place]
             n -= self._profiles[place].batch
         return total
 
     def _bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
         """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
-        return np.minimum(self._edges.searchsorted(lengths), len(self.edges) - 1)
+        return self._bucket_of.take(lengths, mode="clip")
 
     def _cuts(self, counts: Sequence[int]) -> list[tuple[int, int]]:
         """The cheapest way to run counts[e] sequences of each edge: the spans of edges that are run as one."""

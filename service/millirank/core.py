@@ -142,6 +142,11 @@ class Core:
         """What a new job would wait for; from any thread."""
         return Backlog(self._encodes.backlog(), self._reranks.backlog())
 
+    @property
+    def each(self) -> Backlog:
+        """Seconds that one more job of each kind has cost lately; 0 while unknown."""
+        return Backlog(self._encodes.each, self._reranks.each)
+
     def submit(self, job: Job) -> None:
         """Lets a job wait for its batch; from any thread. Its done is called exactly once, sooner or later.
 

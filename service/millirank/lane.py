@@ -22,6 +22,7 @@ from .metrics import Metrics
 
 STOPPED = "the core has stopped: send the request to another server"
 TOO_LATE = "the time left is too short for the work: allow more time or send less at once"
+SMOOTHING = 0.2  # weight of the newest batch in the seconds of a job
 J = TypeVar("J", bound=Job)
 
 
@@ -73,6 +74,7 @@ class Lane(Generic[J]):
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._lost = lost
         self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
+        self.each = 0.0  # seconds that one more job has cost lately; 0 while unknown
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._lock = threading.Lock()  # of the queue
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung where the thread may sleep
@@ -173,7 +175,8 @@ class Lane(Generic[J]):
         results: Sequence[Result | Exception]
         lost: DeviceLost | None = None
         try:
-            results = self._run(batch.ready, now)
+            results = done = self._run(batch.ready, now)
+            self._learn(done[0].ran / len(done))
         except EngineError as error:
             results = [error] * len(batch.ready)
             lost = error if isinstance(error, DeviceLost) else None
@@ -188,6 +191,9 @@ class Lane(Generic[J]):
         self.ended()
         if lost is not None:
             self._lose(lost)
+
+    def _learn(self, each: float) -> None:
+        self.each += (SMOOTHING if self.each else 1) * (each - self.each)
 
     def _lose(self, error: DeviceLost) -> None:
         """Takes no more jobs: none would be answered."""
@@ -227,7 +233,7 @@ class Lane(Generic[J]):
                     f"`millirank engine verify`, and if it fails build it again with `--precision fp32`"
                 )
             sequences += len(chunk.members)
-            valid += int(packed["attention_mask"][: len(chunk.members)].sum())
+            valid += int(np.count_nonzero(packed["attention_mask"][: len(chunk.members)]))
             padded += chunk.profile.tokens
             yield chunk, values
         self._metrics.ran(self.name, requests, sequences, valid, padded, self._clock() - start)

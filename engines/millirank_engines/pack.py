@@ -68,14 +68,16 @@ def pack_sequences(sequences: Sequence[Ids], profile: Profile, spec: ModelSpec) 
     Returns:
         input_ids, attention_mask and, where the model has them, token_type_ids; int32, (batch, length).
     """
-    ids = np.full((profile.batch, profile.length), spec.pad_id, np.int32)
-    mask = np.zeros(ids.shape, np.int32)
+    ids = np.zeros((profile.batch, profile.length), np.int32)
+    mask, types = np.zeros(ids.shape, np.int32), np.zeros(ids.shape, np.int32)
+    if spec.pad_id:
+        ids.fill(spec.pad_id)
     ids[:, 0], ids[:, 1], mask[:, :2] = spec.cls_id, spec.sep_id, 1
     for row, sequence in enumerate(sequences):  # few: a query each
         tokens = sequence[: profile.length - 2]
         end = 1 + len(tokens)
         ids[row, 1:end], ids[row, end], mask[row, : end + 1] = tokens, spec.sep_id, 1
-    return _feeds(ids, mask, np.zeros(ids.shape, np.int32), spec)
+    return _feeds(ids, mask, types, spec)
 
 
 def pair_length(query: int, product: int, spec: ModelSpec) -> int:
@@ -109,14 +111,12 @@ def pack_pairs(
     given = Ragged.of(products)
     n, (rows, columns, upto) = len(given), _places(profile)
     begins = np.full(profile.batch, 1 + spec.pair_separators)  # of the products
-    asked = [len(query) for query in queries]
-    if len(asked) == 1:
-        begins[:n] += asked[0]
-    elif n:
-        begins[:n] += asked if owners is None else np.array(asked).take(owners)
-    if begins.max() >= profile.length:
+    asked = [len(query) + 1 + spec.pair_separators for query in queries]
+    if n:
+        begins[:n] = asked if owners is None or len(asked) == 1 else np.array(asked).take(owners)
+    if max(asked, default=0) >= profile.length and (longest := int(begins.max())) >= profile.length:
         raise EngineError(
-            f"a query of {max(asked)} tokens does not fit in a pair of {profile.length}: cut it to the template's "
+            f"a query of {longest - 1 - spec.pair_separators} tokens does not fit in a pair of {profile.length}: cut it to the template's "
             f"{spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
         )
     ends, places = begins.copy(), -begins  # where the last [SEP] stands; where column 0 would be among the products

@@ -162,7 +162,7 @@ class Core:
             job.products = self.snapshots[job.snapshot].gather(job.rows)
             job.pairs = special + job.products.lengths
             job.sequences = min(Depth.LEAST, len(job.rows))
-            job.length = int(job.pairs[: job.sequences].max(initial=0))
+            job.length = max(job.pairs[: job.sequences].tolist(), default=0)
             self._depth.rate.observe(job.submitted)
             self._reranks.submit(job)
 

@@ -140,7 +140,7 @@ class CostTable:
         Args:
             lengths: for each request, tokens of its pairs in prior order.
             budget: seconds, at the present pace.
-            together: how many requests there are, alike to these; 0 means just these.
+            together: how many requests there are, alike to these and no fewer; 0 means just these.
             most: the depth that is enough; None for the longest request's own.
 
         Returns:
@@ -151,14 +151,12 @@ class CostTable:
         if not deepest:
             return 0
         times = together or len(lengths)
-        buckets = [self._bucket(lengths[place % len(lengths)][:deepest]) for place in range(min(times, len(lengths)))]
+        buckets, given = [self._bucket(own[:deepest]) for own in lengths], len(lengths)
 
         def cost(depth: int) -> float:
-            own = buckets[0][:depth] if len(buckets) == 1 else np.concatenate([own[:depth] for own in buckets])
-            counts = np.bincount(own, minlength=len(self.edges))
-            if times > len(buckets):
-                counts = counts * times // len(buckets)
-            return self.cost(counts.tolist())
+            own = buckets[0][:depth] if given == 1 else np.concatenate([own[:depth] for own in buckets])
+            counts = np.bincount(own, minlength=len(self.edges)).tolist()
+            return self.cost(counts if times == given else [count * times // given for count in counts])
 
         low, below = 0, min(self._costs)  # fits, or is nothing
         high, above = deepest, cost(deepest)  # does not fit
@@ -206,18 +204,15 @@ class CostTable:
             return self._cut[1]
         used = [edge for edge, count in enumerate(counts) if count]
         self._solve(sum(counts))
-        best: list[float] = [0.0]
-        start: list[int] = [0]
-        for last, edge in enumerate(used):
+        best, start = [0.0], [0]  # of the first edges that are used: the least cost, and where the last span begins
+        before, total = [0], 0  # sequences of the first edges that are used, and of all until now
+        for edge in used:
+            total += counts[edge]
             cover = self._covers[edge].cost
-            total, choice, cost = 0, 0, float("inf")
-            for first in range(last, -1, -1):
-                total += counts[used[first]]
-                candidate = best[first] + cover[total]
-                if candidate < cost:
-                    cost, choice = candidate, first
-            best.append(cost)
-            start.append(choice)
+            costs = [least + cover[total - ahead] for least, ahead in zip(best, before, strict=True)]
+            before.append(total)
+            best.append(min(costs))
+            start.append(costs.index(best[-1]))
         groups = []
         end = len(used)
         while end:

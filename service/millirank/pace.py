@@ -57,9 +57,9 @@ class Paces:
     def observe(self, at: int, ratio: float) -> None:
         """Learns from one call of the one at that place, that took ratio times its measured cost."""
         least, most, up, down, own = *LIMITS, self._up, self._down, self.values[at]
-        fresh = [
-            min(value * up, most) if value < ratio else max(value * down, least) for value in self.values
-        ]
+        fresh = [value * up if value < ratio else value * down for value in self.values]
+        if max(fresh) > most or min(fresh) < least:
+            fresh = [min(max(value, least), most) for value in fresh]
         own *= 1 + (STEP * QUANTILE if ratio > own else -STEP * (1 - QUANTILE))
         fresh[at] = min(max(own, least), most)
         self.values = fresh

@@ -78,8 +78,8 @@ class Packed:
     def gather(self, rows: Rows) -> Ragged:
         """The items of these rows, where they lie: nothing is copied."""
         index = np.asarray(rows, np.int64)
-        starts = self._offsets[index]
-        return Ragged(self._items, starts, self._offsets[index + 1] - starts)
+        starts = self._offsets.take(index)
+        return Ragged(self._items, starts, self._offsets.take(index + 1) - starts)
 
     def lengths(self, rows: Rows) -> NDArray[np.int64]:
         """How many items each of these rows has."""

@@ -110,14 +110,15 @@ def pack_pairs(
     """
     given = Ragged.of(products)
     n, (rows, columns, upto) = len(given), _places(profile)
-    begins = np.full(profile.batch, 1 + spec.pair_separators)  # of the products
-    asked = [len(query) + 1 + spec.pair_separators for query in queries]
+    around_query = 1 + spec.pair_separators
+    begins = np.full(profile.batch, around_query)  # of the products
+    heads = [around_query + len(query) for query in queries]
     if n:
-        begins[:n] = asked if owners is None or len(asked) == 1 else np.array(asked).take(owners)
-    if max(asked, default=0) >= profile.length and (longest := int(begins.max())) >= profile.length:
+        begins[:n] = heads if owners is None or len(heads) == 1 else np.array(heads).take(owners)
+    if (longest := begins.max()) >= profile.length:
         raise EngineError(
-            f"a query of {longest - 1 - spec.pair_separators} tokens does not fit in a pair of {profile.length}: cut it to the template's "
-            f"{spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
+            f"a query of {longest - around_query} tokens does not fit in a pair of {profile.length}: cut it to the "
+            f"template's {spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
         )
     ends, places = begins.copy(), -begins  # where the last [SEP] stands; where column 0 would be among the products
     ends[:n] = np.minimum(ends[:n] + given.lengths, profile.length - 1)

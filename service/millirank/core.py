@@ -173,33 +173,27 @@ class Core:
 
     def _encode(self, jobs: list[EncodeJob], start: float) -> list[Encoded]:
         lane = self._encodes
-        vectors: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(jobs)
-        plan = lane.costs.plan(np.array([job.length for job in jobs]))
-        calls = lane.infer(
+        vectors = lane.infer(
             "embedding",
-            plan,
+            lane.costs.plan(np.array([job.length for job in jobs])),
             lambda chunk: pack_sequences([jobs[i].ids for i in chunk.members], chunk.profile, lane.model.spec),
             len(jobs),
         )
-        for chunk, embedding in calls:
-            for i, vector in zip(chunk.members, embedding, strict=True):
-                vectors[i] = vector
         ran = self._clock() - start
         return [Encoded(vector, start - job.submitted, ran) for job, vector in zip(jobs, vectors, strict=True)]
 
     def _rerank(self, jobs: list[RerankJob], start: float) -> list[Reranked]:
         lane = self._reranks
         depth = self._depth.choose([job.pairs for job in jobs], [job.deadline for job in jobs], start)
-        products = Ragged.joined([job.products.head(depth) for job in jobs])
         counts = [min(depth, len(job.rows)) for job in jobs]
-        scores = np.empty(len(products), np.float32)
-        if len(products):
-            owners = np.arange(len(jobs)).repeat(counts)
+        scores = np.empty(0, np.float32)
+        if any(counts):
             queries = [job.query for job in jobs]
-            pairs = [job.pairs[:depth] for job in jobs]
-            calls = lane.infer(
+            products = Ragged.joined([job.products.head(depth) for job in jobs])
+            owners = np.arange(len(jobs)).repeat(counts)
+            scores = lane.infer(
                 "score",
-                lane.costs.plan(pairs[0] if len(jobs) == 1 else np.concatenate(pairs)),
+                lane.costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])),
                 lambda chunk: pack_pairs(
                     queries,
                     products.take(chunk.members),
@@ -209,8 +203,6 @@ class Core:
                 ),
                 len(jobs),
             )
-            for chunk, values in calls:
-                scores[chunk.members] = values
         else:
             lane.costs.doubt(start)
         ran = self._clock() - start

@@ -106,7 +106,10 @@ class CostTable:
 
     def cost(self, counts: Sequence[int]) -> float:
         """Seconds, at the present pace, for counts[e] sequences of each edge."""
-        return sum(self._paced(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts))
+        total = 0.0
+        for begin, end in self._cuts(counts):
+            total += self._paced(end - 1, sum(counts[begin:end]))
+        return total
 
     def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
         """The engine calls that score sequences of these lengths at the least cost.

@@ -1,8 +1,9 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
+import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -204,39 +205,45 @@ class Lane(Generic[J]):
 
     def infer(
         self, output: str, plan: Sequence[Chunk], feeds: Callable[[Chunk], Tensors], requests: int
-    ) -> Iterator[tuple[Chunk, NDArray[np.float32]]]:
+    ) -> NDArray[np.float32]:
         """Runs a plan call by call, and learns what each costs.
 
         Args:
             output: which output of the engine.
-            plan: its calls.
+            plan: its calls, at least one.
             feeds: packs the inputs of a call.
             requests: that the plan serves.
 
-        Yields:
-            Each call, and the output's rows that are its members'.
+        Returns:
+            The output's rows, in the order of the lengths that were planned.
 
         Raises:
             EngineFailed: if the runtime failed, or gave what is no number.
         """
         start = self._clock()
         self._busy_until = start + sum(self.costs.predicted(len(c.members), c.profile.length) for c in plan)
-        sequences = valid = padded = 0
+        parts: list[NDArray[np.float32]] = []
+        valid = 0
         for chunk in plan:
-            began = self._clock()
+            began, n = self._clock(), len(chunk.members)
             packed = feeds(chunk)
-            values = self.model.engine.infer(packed)[output][: len(chunk.members)]  # the rest is padding
+            values = self.model.engine.infer(packed)[output][:n]  # the rest is padding
             self.costs.observe(chunk.profile, self._clock() - began)
-            if not np.isfinite(values).all():  # it would be ranked like a number
+            if not math.isfinite(np.vdot(values, values)):  # it would be ranked like a number
                 raise EngineFailed(
                     f"{self.model.engine.name} gave a {output} that is not finite: hold it to its reference with "
                     f"`millirank engine verify`, and if it fails build it again with `--precision fp32`"
                 )
-            sequences += len(chunk.members)
-            valid += int(np.count_nonzero(packed["attention_mask"][: len(chunk.members)]))
-            padded += chunk.profile.tokens
-            yield chunk, values
-        self._metrics.ran(self.name, requests, sequences, valid, padded, self._clock() - start)
+            parts.append(values)
+            valid += int(np.count_nonzero(packed["attention_mask"][:n]))
+        padded = sum(chunk.profile.tokens for chunk in plan)
+        self._metrics.ran(self.name, requests, sum(map(len, parts)), valid, padded, self._clock() - start)
+        if len(parts) == 1:
+            return parts[0]
+        whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), np.float32)
+        for chunk, values in zip(plan, parts, strict=True):
+            whole[chunk.members] = values
+        return whole
 
     def _loop(self) -> None:
         if self._background:

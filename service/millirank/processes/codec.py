@@ -13,8 +13,9 @@ from millirank_engines.pack import Ids
 
 from . import wire
 
-_IDS = {2: np.dtype("<u2"), 4: np.dtype("<u4")}  # by the bytes of a token id
+_IDS: dict[int, np.dtype[np.generic]] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}  # by the bytes of a token id
 _ROWS, _FLOATS = np.dtype("<u4"), np.dtype("<f4")
+
 
 def bytes_from_ids(ids: Ids) -> tuple[bytes, int]:
     """Token ids as they travel, and the bytes of each.

@@ -284,6 +284,17 @@ def test_packing_reads_products_where_they_lie_and_pads_with_the_models_own_toke
     ]
 
 
+def test_a_long_query_without_a_pair_in_a_call_is_not_in_its_way() -> None:
+    spec = FakeEngine(task="rerank").spec
+    queries, products = [np.array([7]), np.arange(200, 230)], Ragged.of([np.array([300])] * 2)
+    feeds = pack_pairs(queries, products, Profile(2, 8), spec, np.zeros(2, np.intp))
+    alone = pack_pairs(queries[:1], products, Profile(2, 8), spec)
+    for name, tensor in feeds.items():
+        np.testing.assert_array_equal(tensor, alone[name])
+    with pytest.raises(EngineError, match="a query of 30 tokens does not fit in a pair of 8"):
+        pack_pairs(queries, products, Profile(2, 8), spec, np.array([0, 1]))
+
+
 def test_ragged_sequences_are_taken_and_joined_in_order() -> None:
     ragged = Ragged.of([np.array([1, 2]), np.array([], int), np.array([3])])
     taken = Ragged.joined([ragged.take(np.array([2, 0])), ragged.head(2), ragged.head(9)])

@@ -115,7 +115,7 @@ def pack_pairs(
     heads = [around_query + len(query) for query in queries]
     if n:
         begins[:n] = heads if owners is None or len(heads) == 1 else np.array(heads).take(owners)
-    if (longest := begins.max()) >= profile.length:
+    if max(heads, default=0) >= profile.length and (longest := begins.max()) >= profile.length:
         raise EngineError(
             f"a query of {longest - around_query} tokens does not fit in a pair of {profile.length}: cut it to the "
             f"template's {spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
@@ -123,8 +123,8 @@ def pack_pairs(
     ends, places = begins.copy(), -begins  # where the last [SEP] stands; where column 0 would be among the products
     ends[:n] = np.minimum(ends[:n] + given.lengths, profile.length - 1)
     places[:n] += given.starts
-    mask = upto.take(ends, 0)
-    second = mask - upto.take(begins - 1, 0)  # the product and the [SEP] behind it
+    mask, middles = upto.take(ends, 0), begins - 1  # the latter: where the last [SEP] before the product stands
+    second = mask - upto.take(middles, 0)  # the product and the [SEP] behind it
     if len(given.ids):
         around = given.ids.take(columns + places[:, None], mode="clip")  # and what lies beside the products there
         ids = np.multiply(around, second, dtype=np.int32, casting="same_kind")
@@ -134,11 +134,12 @@ def pack_pairs(
         ids += (1 - mask) * np.int32(spec.pad_id)
     for place, query in enumerate(queries):
         begin, end = (0, n) if len(queries) == 1 else _span(place, owners)
-        ids[begin:end, 1 : 1 + len(query)] = query
+        if begin < end:  # it may be longer than the profile of a call that has none of its pairs
+            ids[begin:end, 1 : 1 + len(query)] = query
     ids[:, 0] = spec.cls_id
     flat = ids.reshape(-1)
     for separator in range(spec.pair_separators):
-        flat[rows + (begins - 1 - separator)] = spec.sep_id
+        flat[rows + (middles - separator)] = spec.sep_id
     flat[rows + ends] = spec.sep_id
     return _feeds(ids, mask, second, spec)
 

@@ -288,7 +288,7 @@ def test_a_long_query_without_a_pair_in_a_call_is_not_in_its_way() -> None:
     spec = FakeEngine(task="rerank").spec
     queries, products = [np.array([7]), np.arange(200, 230)], Ragged.of([np.array([300])] * 2)
     feeds = pack_pairs(queries, products, Profile(2, 8), spec, np.zeros(2, np.intp))
-    alone = pack_pairs(queries[:1], products, Profile(2, 8), spec)
+    alone = pack_pairs(queries[:1], products, Profile(2, 8), spec, np.zeros(2, np.intp))
     for name, tensor in feeds.items():
         np.testing.assert_array_equal(tensor, alone[name])
     with pytest.raises(EngineError, match="a query of 30 tokens does not fit in a pair of 8"):

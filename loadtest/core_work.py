@@ -1,6 +1,9 @@
 """Processor time that a query takes in the core, besides the engines: docs/benchmarks/core-work.json and core-work.md.
 
-python loadtest/core_work.py --index INDEX
+python loadtest/core_work.py --index INDEX [--before OTHER_CHECKOUT]
+
+With another checkout nothing is written: the two take turns, each in a process of its own, and what is printed is the
+median of each and of the ratios of the rounds.
 
 The engines compute nothing here, so what is left is Python's: queues, cost tables, depth, plans and packing, with the
 products' tokens of a real index. Of processor time, so that other work on the machine hardly counts; the median of
@@ -8,12 +11,16 @@ several rounds, the cases in turn.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from report import Row, write
+from report import Row, show, write
 
 from millirank.catalog.snapshot import Snapshot
 from millirank.core import Core
@@ -24,6 +31,7 @@ from millirank_engines import read_manifest
 from millirank_engines.base import Profile, Tensors
 
 QUERIES, ROUNDS, DEPTH = 500, 7, 50
+CASES = {"case/far deadline": 1.0, "case/10 ms": 0.01}  # seconds that are left
 CALL, TOKEN = 1e-4, 1.5e-7  # seconds of an engine call and of a padded token, about those of an H100
 ENCODES = tuple(Profile(batch, length) for batch in (1, 2, 4, 8, 16) for length in (8, 16, 32))
 RERANKS = tuple(Profile(batch, length) for batch in (1, 2, 4, 8, 16, 32, 50, 64) for length in (16, 24, 32, 48, 64))
@@ -75,17 +83,57 @@ def seconds(core: Core, snapshot: Snapshot, sla: float) -> tuple[float, float]:
     return taken / QUERIES, sum(depths) / QUERIES
 
 
+def compared(index: Path, checkouts: Sequence[Path]) -> list[Row]:
+    """Before and after, by turns."""
+    children = [
+        subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, __file__, "--index", str(index), "--child"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(str(path / name) for name in ("service", "engines"))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for path in checkouts
+    ]
+    found = np.empty((ROUNDS + 1, len(children), len(CASES)))
+    for number, row in enumerate(found):
+        for place in sorted(range(len(children)), reverse=bool(number % 2)):
+            told, heard = children[place].stdin, children[place].stdout
+            assert told is not None  # noqa: S101 - asked for
+            assert heard is not None  # noqa: S101
+            told.write("\n")
+            told.flush()
+            row[place] = [float(word) for word in heard.readline().split()]
+    for child in children:
+        child.communicate()
+    rows = []
+    for case, (before, after) in zip(CASES, found[1:].transpose(2, 1, 0), strict=True):  # the first is not counted
+        rows += [Row(case, "before", 1e6 * float(np.median(before)), "µs a query")]
+        rows += [Row(case, "after", 1e6 * float(np.median(after)), "µs a query")]
+        rows += [Row(case, "ratio", float(np.median(after / before)), "")]
+    return rows
+
+
 def main() -> None:
-    """Measures and writes both files."""
+    """Measures and writes both files, or compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", type=Path, required=True, help="what `millirank index` wrote")
-    core, snapshot = core_of(parser.parse_args().index)
-    cases = {"case/far deadline": 1.0, "case/10 ms": 0.01}
-    measured = {case: [seconds(core, snapshot, sla)] for case, sla in cases.items()}  # the first of each is not counted
+    parser.add_argument("--before", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--child", action="store_true", help="measures at every line of its input, for --before")
+    given = parser.parse_args()
+    if given.before is not None:
+        show(compared(given.index, (given.before, Path(__file__).parent.parent)))
+        return
+    core, snapshot = core_of(given.index)
+    if given.child:
+        for _ in sys.stdin:
+            print(*(seconds(core, snapshot, sla)[0] for sla in CASES.values()), flush=True)
+        return
+    measured = {case: [seconds(core, snapshot, sla)] for case, sla in CASES.items()}  # the first of each is not counted
     for _ in range(ROUNDS):
-        for case, sla in cases.items():
+        for case, sla in CASES.items():
             measured[case].append(seconds(core, snapshot, sla))
-    rows = []
+    rows: list[Row] = []
     for case, runs in measured.items():
         taken, depths = zip(*runs[1:], strict=True)
         rows.append(Row(case, "processor time", 1e6 * float(np.median(taken)), "µs a query"))

@@ -32,6 +32,16 @@ class Tokens:
         return rows.astype(np.int64) % 20 + 1
 
 
+class Mapped:
+    """As Tokens, of products whose tokens are that much higher, in one array, as a snapshot has them."""
+
+    def __init__(self, higher: int) -> None:
+        self._all = Ragged.of([np.full(row % 20 + 1, 1000 + higher + row) for row in range(40)])
+
+    def gather(self, rows: NDArray[np.uint32]) -> Ragged:
+        return self._all.take(rows.astype(np.intp))
+
+
 class Clock:
     """Seconds that a test moves, and that every reading moves a little."""
 
@@ -97,6 +107,34 @@ def test_two_requests_in_one_batch_get_their_own_scores() -> None:
     assert [np.flatnonzero(a.scores).tolist() for a in answers if isinstance(a, Reranked)] == [[2], [4]]
 
 
+def test_requests_of_two_snapshots_share_a_batch() -> None:
+    core = a_core()
+    core.snapshots |= {1: Mapped(0), 2: Mapped(100)}
+    answers: list[Answer] = []
+    for token, snapshot in ((1002, 1), (1004, 1), (1103, 2), (1002, 2)):
+        core.submit(RerankJob(answers.append, None, np.array([token]), rows(8), snapshot))
+    core.step()
+    assert [np.flatnonzero(a.scores).tolist() for a in answers if isinstance(a, Reranked)] == [[2], [4], [3], []]
+    assert len({a.ran for a in answers if isinstance(a, Reranked)}) == 1  # one batch
+
+
+def test_what_a_job_costs_is_learned_from_batches_that_ended_well() -> None:
+    faults: list[str] = []
+    core = a_core(reranker=FakeEngine(task="rerank", profiles=PROFILES, fail=lambda _: bool(faults)))
+    seen = [core.each]
+    for fault in ([], ["of the second batch"], []):
+        answers: list[Answer] = []
+        faults[:] = fault
+        for _ in range(2):
+            core.submit(RerankJob(answers.append, None, np.array([1002]), rows(1), 1))
+        core.step()
+        seen.append(core.each)
+    assert all(isinstance(answer, Reranked) for answer in answers)
+    assert seen[0].rerank == seen[0].encode == seen[3].encode == 0
+    assert 0 < seen[1].rerank == seen[2].rerank
+    assert seen[1].rerank == pytest.approx(seen[3].rerank, rel=0.2)
+
+
 def test_the_depth_fits_the_oldest_deadline() -> None:
     core = a_core()
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
@@ -137,7 +175,7 @@ def test_a_machine_that_is_slower_than_at_warm_up_gets_less_depth() -> None:
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})
     depths = []
     for pace in (0.5, 1.0, 2.0):
-        core.rerank_costs.paces.values[:] = pace
+        core.rerank_costs.paces.values[:] = [pace] * len(PROFILES)
         answers: list[Answer] = []
         core.submit(RerankJob(answers.append, core._clock() + 0.0085, np.array([1]), rows(40), 1))
         core.step()

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +78,23 @@ def test_the_chosen_depth_fits_and_one_more_does_not(lengths: list[int], budget:
 
     assert cost(depth) <= budget or depth == 0
     assert depth == len(lengths) or cost(depth + 1) > budget
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=64), st.floats(0, 1), st.integers(1, 8), st.floats(0, 0.1))
+def test_a_depth_is_found_in_a_few_steps(lengths: list[int], share: float, together: int, a_token: float) -> None:
+    """Whether calls or tokens are dear; every second step halves what is left, whatever the guesses are worth."""
+    costs = table(a_token=a_token)
+    array, priced, steps = np.array(lengths), costs.cost, list[float]()
+
+    def counted(counts: Sequence[int]) -> float:
+        steps.append(priced(counts))
+        return steps[-1]
+
+    costs.cost = counted  # type: ignore[method-assign]
+    budget = share * counted([count * together for count in np.bincount(costs._bucket(array), minlength=3).tolist()])
+    depth = costs.depth_that_fits([array], budget, together)
+    assert len(steps) <= 2 + 2 * 6  # of 64
+    assert depth == len(lengths) or share < 1
 
 
 def test_a_prediction_follows_the_pace_of_its_profiles() -> None:

@@ -1,6 +1,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -271,11 +272,36 @@ def test_pairs_that_share_queries_are_packed_as_each_with_its_own(data: st.DataO
         np.testing.assert_array_equal(tensor, alone[name])
 
 
+def test_packing_reads_products_where_they_lie_and_pads_with_the_models_own_token() -> None:
+    spec = replace(FakeEngine(task="rerank").spec, pad_id=1)
+    products = Ragged(np.array([9, 300, 301, 302, 9], np.uint32), np.array([1, 4]), np.array([3, 1]))
+    feeds = pack_pairs([np.array([7])], products, Profile(3, 8), spec, np.zeros(2, np.intp))
+    cls, sep = spec.cls_id, spec.sep_id
+    assert feeds["input_ids"].tolist() == [
+        [cls, 7, sep, 300, 301, 302, sep, 1],
+        [cls, 7, sep, 9, sep, 1, 1, 1],
+        [cls, sep, sep, 1, 1, 1, 1, 1],
+    ]
+
+
+def test_a_long_query_without_a_pair_in_a_call_is_not_in_its_way() -> None:
+    spec = FakeEngine(task="rerank").spec
+    queries, products = [np.array([7]), np.arange(200, 230)], Ragged.of([np.array([300])] * 2)
+    feeds = pack_pairs(queries, products, Profile(2, 8), spec, np.zeros(2, np.intp))
+    alone = pack_pairs(queries[:1], products, Profile(2, 8), spec, np.zeros(2, np.intp))
+    for name, tensor in feeds.items():
+        np.testing.assert_array_equal(tensor, alone[name])
+    with pytest.raises(EngineError, match="a query of 30 tokens does not fit in a pair of 8"):
+        pack_pairs(queries, products, Profile(2, 8), spec, np.array([0, 1]))
+
+
 def test_ragged_sequences_are_taken_and_joined_in_order() -> None:
     ragged = Ragged.of([np.array([1, 2]), np.array([], int), np.array([3])])
-    taken = Ragged.joined([ragged.take(np.array([2, 0])), ragged.take(np.array([0, 1, 2]))])
-    assert taken.ids.tolist() == [3, 1, 2, 1, 2, 3]
-    assert taken.lengths.tolist() == [1, 2, 2, 0, 1]
+    taken = Ragged.joined([ragged.take(np.array([2, 0])), ragged.head(2), ragged.head(9)])
+    assert taken.ids is ragged.ids  # nothing was copied
+    assert [taken[i].tolist() for i in range(len(taken))] == [[3], [1, 2], [1, 2], [], [1, 2], [], [3]]
+    apart = Ragged.joined([ragged, Ragged.of([np.array([4])])])  # as while two snapshots are served
+    assert [apart[i].tolist() for i in range(len(apart))] == [[1, 2], [], [3], [4]]
     assert len(Ragged.of([])) == 0
 
 

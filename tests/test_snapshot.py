@@ -35,6 +35,12 @@ def test_rows_are_aligned_with_the_feed(catalog: Path, tmp_path: Path) -> None:
     for row in (0, 150, 299):
         np.testing.assert_array_equal(snapshot.tokens[row], models.reranker_tokens.product(expected[row]))
     assert snapshot.tokens[5].dtype == np.uint16
+    gathered = snapshot.tokens.gather(np.array([5, 299, 5], np.uint32))
+    for place, row in enumerate((5, 299, 5)):
+        assert np.shares_memory(gathered[place], snapshot.tokens[row])  # nothing is copied
+        assert gathered[place].tolist() == snapshot.tokens[row].tolist()
+    with pytest.raises(IndexError):
+        snapshot.tokens.gather(np.array([300], np.uint32))
     assert snapshot.tokens.lengths([0, 299]).tolist() == [len(snapshot.tokens[0]), len(snapshot.tokens[299])]
     snapshot.close()
 

@@ -15,10 +15,11 @@ Ids = NDArray[np.generic]  # integers, shape (n,), without special tokens
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Sequences end to end: packing fifty takes a dozen array operations, where one by one it takes hundreds."""
+    """Sequences that lie somewhere in one array: nothing of them is copied before they are packed."""
 
-    ids: Ids  # of all, (total,)
-    lengths: NDArray[np.int64]  # of each, (n,); their sum is total
+    ids: Ids  # (total,)
+    starts: NDArray[np.int64]  # where each begins there, (n,)
+    lengths: NDArray[np.int64]  # of each, (n,)
 
     @classmethod
     def of(cls, sequences: "Sequence[Ids] | Ragged") -> "Ragged":
@@ -26,42 +27,34 @@ class Ragged:
         if isinstance(sequences, Ragged):
             return sequences
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-        return cls(np.concatenate(sequences) if len(sequences) else np.empty(0, np.int32), lengths)
-
-    @classmethod
-    def gather(cls, ids: Ids, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Ragged":
-        """The sequences that begin at these places of a longer array, (n,), and have these lengths, (n,)."""
-        ends = lengths.cumsum()
-        index = np.arange(ends[-1] if len(ends) else 0) + (starts - ends + lengths).repeat(lengths)
-        return cls(ids[index], lengths)
+        ids = np.concatenate(sequences) if len(sequences) else np.empty(0, np.int32)
+        return cls(ids, lengths.cumsum() - lengths, lengths)
 
     @classmethod
     def joined(cls, parts: "Sequence[Ragged]") -> "Ragged":
-        """The sequences of all parts, in order."""
+        """The sequences of all parts, in order; only those of different arrays are copied."""
+        first = parts[0]
         if len(parts) == 1:
-            return parts[0]
-        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([part.lengths for part in parts]))
+            return first
+        if any(part.ids is not first.ids for part in parts):
+            return cls.of([part[i] for part in parts for i in range(len(part))])
+        starts, lengths = zip(*((part.starts, part.lengths) for part in parts), strict=True)
+        return cls(first.ids, np.concatenate(starts), np.concatenate(lengths))
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def __getitem__(self, i: int) -> Ids:
+        """One of them, (lengths[i],)."""
+        return self.ids[self.starts[i] : self.starts[i] + self.lengths[i]]
+
+    def head(self, n: int) -> "Ragged":
+        """The first n."""
+        return self if n >= len(self) else Ragged(self.ids, self.starts[:n], self.lengths[:n])
+
     def take(self, members: NDArray[np.intp]) -> "Ragged":
         """Those at these positions, (m,), in that order."""
-        if len(members) == len(self) and (members[1:] > members[:-1]).all():
-            return self
-        return self.gather(self.ids, (self.lengths.cumsum() - self.lengths)[members], self.lengths[members])
-
-    def cut(self, room: NDArray[np.int64]) -> "Ragged":
-        """Each cut to at most so many tokens, (n,)."""
-        kept = np.minimum(self.lengths, room)
-        if (kept == self.lengths).all():
-            return self
-        return self.gather(self.ids, self.lengths.cumsum() - self.lengths, kept)
-
-
-def _padded(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Followed by zeros, (n,): those of rows that nobody asked for."""
-    return np.concatenate([values, np.zeros(n - len(values), np.int64)]) if len(values) < n else values
+        return Ragged(self.ids, self.starts.take(members), self.lengths.take(members))
 
 
 def pack_sequences(sequences: Sequence[Ids], profile: Profile, spec: ModelSpec) -> Tensors:
@@ -75,14 +68,16 @@ def pack_sequences(sequences: Sequence[Ids], profile: Profile, spec: ModelSpec) 
     Returns:
         input_ids, attention_mask and, where the model has them, token_type_ids; int32, (batch, length).
     """
-    ids = np.full((profile.batch, profile.length), spec.pad_id, np.int32)
-    mask = np.zeros(ids.shape, np.int32)
+    ids = np.zeros((profile.batch, profile.length), np.int32)
+    mask, types = np.zeros(ids.shape, np.int32), np.zeros(ids.shape, np.int32)
+    if spec.pad_id:
+        ids.fill(spec.pad_id)
     ids[:, 0], ids[:, 1], mask[:, :2] = spec.cls_id, spec.sep_id, 1
     for row, sequence in enumerate(sequences):  # few: a query each
         tokens = sequence[: profile.length - 2]
         end = 1 + len(tokens)
         ids[row, 1:end], ids[row, end], mask[row, : end + 1] = tokens, spec.sep_id, 1
-    return _feeds(ids, mask, np.zeros(ids.shape, np.int32), spec)
+    return _feeds(ids, mask, types, spec)
 
 
 def pair_length(query: int, product: int, spec: ModelSpec) -> int:
@@ -114,45 +109,63 @@ def pack_pairs(
         EngineError: if a query alone is longer than the profile.
     """
     given = Ragged.of(products)
-    asked = np.array([len(query) for query in queries], np.int64)
-    asked = asked if owners is None else asked[owners]
-    starts = 1 + asked + spec.pair_separators
-    if len(starts) and starts.max() >= profile.length:
+    n, (rows, columns, upto) = len(given), _places(profile)
+    around_query = 1 + spec.pair_separators
+    begins = np.full(profile.batch, around_query)  # of the products
+    heads = [around_query + len(query) for query in queries]
+    if n:
+        begins[:n] = heads if owners is None or len(heads) == 1 else np.array(heads).take(owners)
+    if max(heads, default=0) >= profile.length and (longest := begins.max()) >= profile.length:
         raise EngineError(
-            f"a query of {asked.max()} tokens does not fit in a pair of {profile.length}: cut it to the template's "
-            f"{spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
+            f"a query of {longest - around_query} tokens does not fit in a pair of {profile.length}: cut it to the "
+            f"template's {spec.template.query_tokens}, or build longer profiles: `millirank engine build --profiles`"
         )
-    kept = given.cut(profile.length - 1 - starts)
-    asked, rows, columns = _padded(asked, profile.batch), *_places(profile)
-    starts = 1 + asked + spec.pair_separators
-    ends = starts + _padded(kept.lengths, profile.batch)  # where the last [SEP] stands
-    ids = np.empty((profile.batch, profile.length), np.int32)
-    ids.fill(spec.pad_id)
-    flat = ids.reshape(-1)
-    before = kept.lengths.cumsum() - kept.lengths
-    flat[np.arange(len(kept.ids)) + ((rows + starts)[: len(kept)] - before).repeat(kept.lengths)] = kept.ids
-    owned = np.arange(len(given)) if owners is None else owners
+    ends, places = begins.copy(), -begins  # where the last [SEP] stands; where column 0 would be among the products
+    ends[:n] = np.minimum(ends[:n] + given.lengths, profile.length - 1)
+    places[:n] += given.starts
+    mask, middles = upto.take(ends, 0), begins - 1  # the latter: where the last [SEP] before the product stands
+    second = mask - upto.take(middles, 0)  # the product and the [SEP] behind it
+    if len(given.ids):
+        around = given.ids.take(columns + places[:, None], mode="clip")  # and what lies beside the products there
+        ids = np.multiply(around, second, dtype=np.int32, casting="same_kind")
+    else:
+        ids = np.zeros_like(mask)
+    if spec.pad_id:
+        ids += (1 - mask) * np.int32(spec.pad_id)
     for place, query in enumerate(queries):
-        begin, end = (0, len(given)) if len(queries) == 1 else owned.searchsorted((place, place + 1))
-        if begin < end:
+        begin, end = (0, n) if len(queries) == 1 else _span(place, owners)
+        if begin < end:  # it may be longer than the profile of a call that has none of its pairs
             ids[begin:end, 1 : 1 + len(query)] = query
     ids[:, 0] = spec.cls_id
+    flat = ids.reshape(-1)
     for separator in range(spec.pair_separators):
-        flat[rows + asked + (1 + separator)] = spec.sep_id
+        flat[rows + (middles - separator)] = spec.sep_id
     flat[rows + ends] = spec.sep_id
-    mask = columns <= ends[:, None]
-    types = mask & (columns >= starts[:, None]) if spec.type_ids else mask
-    return _feeds(ids, mask, types.view(np.int8), spec)
+    return _feeds(ids, mask, second, spec)
+
+
+def _span(place: int, owners: NDArray[np.intp] | None) -> tuple[int, int]:
+    """Which rows are the query's at that place: begin and end."""
+    if owners is None:
+        return place, place + 1
+    begin, end = owners.searchsorted((place, place + 1)).tolist()
+    return begin, end
 
 
 @lru_cache(maxsize=256)
-def _places(profile: Profile) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each row begins in a flat array, (batch,), and the columns, (length,); nobody may change them."""
-    return np.arange(profile.batch) * profile.length, np.arange(profile.length)
+def _places(profile: Profile) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """What is the same for all pairs of a profile; nobody may change it.
+
+    Returns:
+        Where each row begins in a flat array, (batch,); the columns, (length,); and for each column a row that is 1 up
+        to it and 0 behind it, (length, length).
+    """
+    columns = np.arange(profile.length)
+    return np.arange(profile.batch) * profile.length, columns, np.tri(profile.length, dtype=np.int32)
 
 
-def _feeds(ids: NDArray[np.int32], mask: NDArray[np.generic], types: NDArray[np.integer], spec: ModelSpec) -> Tensors:
-    feeds = {"input_ids": ids, "attention_mask": mask.astype(np.int32, copy=False)}
+def _feeds(ids: NDArray[np.int32], mask: NDArray[np.int32], types: NDArray[np.int32], spec: ModelSpec) -> Tensors:
+    feeds = {"input_ids": ids, "attention_mask": mask}
     if spec.type_ids:
-        feeds["token_type_ids"] = types.astype(np.int32, copy=False)
+        feeds["token_type_ids"] = types
     return feeds

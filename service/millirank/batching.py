@@ -90,11 +90,12 @@ class Batcher(Generic[W]):
         """
         if work.deadline is None:
             return False
-        rank = (work.priority, work.deadline)
-        before = [other for *key, _, other in self._waiting if tuple(key) <= rank]
-        sequences = work.sequences + sum(other.sequences for other in before)
-        longest = max([work.length, *(other.length for other in before)])
-        predicted = seconds if busy or before else typical or seconds
+        rank, sequences, longest = (work.priority, work.deadline), work.sequences, work.length
+        waits = busy > 0
+        for priority, due, _, other in self._waiting:
+            if (priority, due) <= rank:
+                waits, sequences, longest = True, sequences + other.sequences, max(longest, other.length)
+        predicted = seconds if waits else typical or seconds
         return now + busy + predicted(sequences, longest) > work.deadline
 
     def pop(self, now: float, seconds: Seconds, typical: Seconds | None = None) -> Batch[W]:

@@ -31,10 +31,7 @@ class ProductTokens(Protocol):
     """The tokens of one snapshot's products, made at indexing."""
 
     def gather(self, rows: NDArray[np.uint32]) -> Ragged:
-        """The token ids of these products."""
-
-    def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.integer]:
-        """How many tokens each of these products has."""
+        """The token ids of these products; it is called for every job, so nothing should be copied."""
 
 
 class Core:
@@ -145,6 +142,11 @@ class Core:
         """What a new job would wait for; from any thread."""
         return Backlog(self._encodes.backlog(), self._reranks.backlog())
 
+    @property
+    def each(self) -> Backlog:
+        """Seconds that one more job of each kind has cost lately; 0 while unknown."""
+        return Backlog(self._encodes.each, self._reranks.each)
+
     def submit(self, job: Job) -> None:
         """Lets a job wait for its batch; from any thread. Its done is called exactly once, sooner or later.
 
@@ -157,9 +159,10 @@ class Core:
             self._encodes.submit(job)
         elif isinstance(job, RerankJob):
             special = pair_length(len(job.query), 0, self._reranks.model.spec)
-            job.pairs = special + self.snapshots[job.snapshot].lengths(job.rows)
+            job.products = self.snapshots[job.snapshot].gather(job.rows)
+            job.pairs = special + job.products.lengths
             job.sequences = min(Depth.LEAST, len(job.rows))
-            job.length = int(job.pairs[: job.sequences].max(initial=0))
+            job.length = max(job.pairs[: job.sequences].tolist(), default=0)
             self._depth.rate.observe(job.submitted)
             self._reranks.submit(job)
 
@@ -170,42 +173,36 @@ class Core:
 
     def _encode(self, jobs: list[EncodeJob], start: float) -> list[Encoded]:
         lane = self._encodes
-        vectors: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(jobs)
-        plan = lane.costs.plan(np.array([job.length for job in jobs]))
-        calls = lane.infer(
+        vectors = lane.infer(
             "embedding",
-            plan,
+            lane.costs.plan(np.array([job.length for job in jobs])),
             lambda chunk: pack_sequences([jobs[i].ids for i in chunk.members], chunk.profile, lane.model.spec),
             len(jobs),
         )
-        for chunk, embedding in calls:
-            for i, vector in zip(chunk.members, embedding, strict=True):
-                vectors[i] = vector
         ran = self._clock() - start
         return [Encoded(vector, start - job.submitted, ran) for job, vector in zip(jobs, vectors, strict=True)]
 
     def _rerank(self, jobs: list[RerankJob], start: float) -> list[Reranked]:
         lane = self._reranks
         depth = self._depth.choose([job.pairs for job in jobs], [job.deadline for job in jobs], start)
-        taken = [job.rows[:depth] for job in jobs]
-        counts = [len(rows) for rows in taken]
-        scores = np.empty(sum(counts), np.float32)
-        if len(scores):
-            owners = np.arange(len(jobs)).repeat(counts)
+        counts = [min(depth, len(job.rows)) for job in jobs]
+        scores = np.empty(0, np.float32)
+        if any(counts):
             queries = [job.query for job in jobs]
-            products = Ragged.joined(
-                [self.snapshots[job.snapshot].gather(rows) for job, rows in zip(jobs, taken, strict=True)]
-            )
-            calls = lane.infer(
+            products = Ragged.joined([job.products.head(depth) for job in jobs])
+            owners = np.arange(len(jobs)).repeat(counts)
+            scores = lane.infer(
                 "score",
                 lane.costs.plan(np.concatenate([job.pairs[:depth] for job in jobs])),
                 lambda chunk: pack_pairs(
-                    queries, products.take(chunk.members), chunk.profile, lane.model.spec, owners[chunk.members]
+                    queries,
+                    products.take(chunk.members),
+                    chunk.profile,
+                    lane.model.spec,
+                    owners.take(chunk.members),
                 ),
                 len(jobs),
             )
-            for chunk, values in calls:
-                scores[chunk.members] = values
         else:
             lane.costs.doubt(start)
         ran = self._clock() - start

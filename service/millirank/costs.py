@@ -12,7 +12,7 @@ from millirank_engines.base import Profile
 
 from .pace import Pace, Paces
 
-STRIDE = 4  # candidates from a first guess of the depth to the second; doubled from then on
+TINY = 1e-9  # seconds: two depths that differ by less cost the same
 AT_ONCE = 512  # sequences that a new cost table has solved for; more are solved when they come
 
 
@@ -67,7 +67,8 @@ class CostTable:
         self.paces = Paces(len(seconds), self.OTHERS)  # by place
         self.median = Pace(0.5)
         self.edges = sorted({profile.length for profile in seconds})  # tokens
-        self._edges = np.array(self.edges, np.int64)
+        longest = self.edges[-1] if self.edges else 0
+        self._bucket_of = np.searchsorted(self.edges, np.arange(longest + 1))  # by tokens, up to the longest
         self._profiles, self._costs = list(seconds), list(seconds.values())
         known = {place: (p.batch, seconds[p], p.length) for p, place in self.places.items()}
         self._covers = [
@@ -105,7 +106,10 @@ class CostTable:
 
     def cost(self, counts: Sequence[int]) -> float:
         """Seconds, at the present pace, for counts[e] sequences of each edge."""
-        return sum(self._paced(end - 1, sum(counts[begin:end])) for begin, end in self._cuts(counts))
+        total = 0.0
+        for begin, end in self._cuts(counts):
+            total += self._paced(end - 1, sum(counts[begin:end]))
+        return total
 
     def plan(self, lengths: NDArray[np.integer]) -> list[Chunk]:
         """The engine calls that score sequences of these lengths at the least cost.
@@ -120,10 +124,11 @@ class CostTable:
             first = self._covers[self._edge(int(lengths[0]))].first
             return [Chunk(self._profiles[first[1]], np.zeros(1, np.intp))]
         buckets = self._bucket(lengths)
-        counts = np.bincount(buckets, minlength=len(self.edges)).tolist()
+        spans = self._cuts(np.bincount(buckets, minlength=len(self.edges)).tolist())
         chunks = []
-        for begin, end in self._cuts(counts):
-            members = np.flatnonzero((buckets >= begin) & (buckets < end))
+        for begin, end in spans:
+            alone = len(spans) == 1
+            members = np.arange(len(lengths)) if alone else np.flatnonzero((buckets >= begin) & (buckets < end))
             while len(members):
                 profile = self._profiles[self._covers[end - 1].first[len(members)]]
                 chunks.append(Chunk(profile, members[: profile.batch]))
@@ -138,7 +143,7 @@ class CostTable:
         Args:
             lengths: for each request, tokens of its pairs in prior order.
             budget: seconds, at the present pace.
-            together: how many requests there are, alike to these; 0 means just these.
+            together: how many requests there are, alike to these and no fewer; 0 means just these.
             most: the depth that is enough; None for the longest request's own.
 
         Returns:
@@ -149,25 +154,27 @@ class CostTable:
         if not deepest:
             return 0
         times = together or len(lengths)
-        buckets = [self._bucket(lengths[place % len(lengths)][:deepest]) for place in range(min(times, len(lengths)))]
+        buckets, given = [self._bucket(own[:deepest]) for own in lengths], len(lengths)
 
         def cost(depth: int) -> float:
-            own = buckets[0][:depth] if len(buckets) == 1 else np.concatenate([own[:depth] for own in buckets])
-            counts = np.bincount(own, minlength=len(self.edges))
-            if times > len(buckets):
-                counts = counts * times // len(buckets)
-            return self.cost(counts.tolist())
+            own = buckets[0][:depth] if given == 1 else np.concatenate([own[:depth] for own in buckets])
+            counts = np.bincount(own, minlength=len(self.edges)).tolist()
+            return self.cost(counts if times == given else [count * times // given for count in counts])
 
-        low, high, above = 0, deepest, cost(deepest)  # low fits, or is nothing; high does not
+        low, below = 0, min(self._costs)  # fits, or is nothing
+        high, above = deepest, cost(deepest)  # does not fit
         if above <= budget:
             return deepest
-        middle, stride = round(deepest * budget / above), STRIDE  # cost grows about evenly with depth
-        while high - low > 1:
-            middle = min(max(middle, low + 1), high - 1)
-            fits = cost(middle) <= budget
-            low, high = (middle, high) if fits else (low, middle)
-            step, stride = min(stride, (high - low) // 2), 2 * stride
-            middle += step if fits else -step
+        halves = False
+        while high - low > 1:  # cost grows about evenly with depth; where it does not, every second try halves the rest
+            rest = (high - low) // 2 if halves else int((high - low) * (budget - below) / max(above - below, TINY))
+            middle = min(max(low + rest, low + 1), high - 1)
+            found = cost(middle)
+            if found <= budget:
+                low, below = middle, found
+            else:
+                high, above = middle, found
+            halves = not halves
         return low
 
     def _edge(self, length: int) -> int:
@@ -182,16 +189,16 @@ class CostTable:
                 self._solved = max(self._solved, n)
 
     def _paced(self, edge: int, n: int) -> float:
-        total, first = 0.0, self._covers[edge].first
+        total, first, paces = 0.0, self._covers[edge].first, self.paces.values
         while n > 0:
             place = first[n]
-            total += self._costs[place] * float(self.paces.values[place])
+            total += self._costs[place] * paces[place]
             n -= self._profiles[place].batch
         return total
 
     def _bucket(self, lengths: NDArray[np.integer]) -> NDArray[np.intp]:
         """The edge that each length belongs to, as its position in edges; longer ones are cut to the last."""
-        return np.minimum(self._edges.searchsorted(lengths), len(self.edges) - 1)
+        return self._bucket_of.take(lengths, mode="clip")
 
     def _cuts(self, counts: Sequence[int]) -> list[tuple[int, int]]:
         """The cheapest way to run counts[e] sequences of each edge: the spans of edges that are run as one."""
@@ -200,18 +207,15 @@ class CostTable:
             return self._cut[1]
         used = [edge for edge, count in enumerate(counts) if count]
         self._solve(sum(counts))
-        best: list[float] = [0.0]
-        start: list[int] = [0]
-        for last, edge in enumerate(used):
+        best, start = [0.0], [0]  # of the first edges that are used: the least cost, and where the last span begins
+        before, total = [0], 0  # sequences of the first edges that are used, and of all until now
+        for edge in used:
+            total += counts[edge]
             cover = self._covers[edge].cost
-            total, choice, cost = 0, 0, float("inf")
-            for first in range(last, -1, -1):
-                total += counts[used[first]]
-                candidate = best[first] + cover[total]
-                if candidate < cost:
-                    cost, choice = candidate, first
-            best.append(cost)
-            start.append(choice)
+            costs = [least + cover[total - ahead] for least, ahead in zip(best, before, strict=True)]
+            before.append(total)
+            best.append(min(costs))
+            start.append(costs.index(best[-1]))
         groups = []
         end = len(used)
         while end:

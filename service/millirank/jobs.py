@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from millirank_engines.pack import Ids
+from millirank_engines.pack import Ids, Ragged
 
 from .types import Priority
 
@@ -67,4 +67,5 @@ class RerankJob(Job):
     query: Ids
     rows: NDArray[np.uint32]  # (cap,): products of the snapshot
     snapshot: int
+    products: Ragged = field(init=False)  # the rows' tokens, (cap,)
     pairs: NDArray[np.integer] = field(init=False)  # (cap,): tokens of each pair

@@ -1,8 +1,9 @@
 """A lane of the core: one engine, the queue before it, and the thread that runs its batches."""
 
+import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -22,6 +23,7 @@ from .metrics import Metrics
 
 STOPPED = "the core has stopped: send the request to another server"
 TOO_LATE = "the time left is too short for the work: allow more time or send less at once"
+SMOOTHING = 0.2  # weight of the newest batch in the seconds of a job
 J = TypeVar("J", bound=Job)
 
 
@@ -73,6 +75,7 @@ class Lane(Generic[J]):
         self._run, self._clock, self._metrics, self._background = run, clock, metrics, background
         self._lost = lost
         self.ended: Callable[[], object] = lambda: None  # called by whatever thread has ended some jobs
+        self.each = 0.0  # seconds that one more job has cost lately; 0 while unknown
         self._busy_until = 0.0  # monotonic seconds, predicted
         self._lock = threading.Lock()  # of the queue
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung where the thread may sleep
@@ -173,7 +176,8 @@ class Lane(Generic[J]):
         results: Sequence[Result | Exception]
         lost: DeviceLost | None = None
         try:
-            results = self._run(batch.ready, now)
+            results = done = self._run(batch.ready, now)
+            self._learn(done[0].ran / len(done))
         except EngineError as error:
             results = [error] * len(batch.ready)
             lost = error if isinstance(error, DeviceLost) else None
@@ -189,6 +193,9 @@ class Lane(Generic[J]):
         if lost is not None:
             self._lose(lost)
 
+    def _learn(self, each: float) -> None:
+        self.each += (SMOOTHING if self.each else 1) * (each - self.each)
+
     def _lose(self, error: DeviceLost) -> None:
         """Takes no more jobs: none would be answered."""
         with self._lock:
@@ -198,39 +205,45 @@ class Lane(Generic[J]):
 
     def infer(
         self, output: str, plan: Sequence[Chunk], feeds: Callable[[Chunk], Tensors], requests: int
-    ) -> Iterator[tuple[Chunk, NDArray[np.float32]]]:
+    ) -> NDArray[np.float32]:
         """Runs a plan call by call, and learns what each costs.
 
         Args:
             output: which output of the engine.
-            plan: its calls.
+            plan: its calls, at least one.
             feeds: packs the inputs of a call.
             requests: that the plan serves.
 
-        Yields:
-            Each call, and the output's rows that are its members'.
+        Returns:
+            The output's rows, in the order of the lengths that were planned.
 
         Raises:
             EngineFailed: if the runtime failed, or gave what is no number.
         """
         start = self._clock()
         self._busy_until = start + sum(self.costs.predicted(len(c.members), c.profile.length) for c in plan)
-        sequences = valid = padded = 0
+        parts: list[NDArray[np.float32]] = []
+        valid = 0
         for chunk in plan:
-            began = self._clock()
+            began, n = self._clock(), len(chunk.members)
             packed = feeds(chunk)
-            values = self.model.engine.infer(packed)[output][: len(chunk.members)]  # the rest is padding
+            values = self.model.engine.infer(packed)[output][:n]  # the rest is padding
             self.costs.observe(chunk.profile, self._clock() - began)
-            if not np.isfinite(values).all():  # it would be ranked like a number
+            if not math.isfinite(np.vdot(values, values)):  # it would be ranked like a number
                 raise EngineFailed(
                     f"{self.model.engine.name} gave a {output} that is not finite: hold it to its reference with "
                     f"`millirank engine verify`, and if it fails build it again with `--precision fp32`"
                 )
-            sequences += len(chunk.members)
-            valid += int(packed["attention_mask"][: len(chunk.members)].sum())
-            padded += chunk.profile.tokens
-            yield chunk, values
-        self._metrics.ran(self.name, requests, sequences, valid, padded, self._clock() - start)
+            parts.append(values)
+            valid += int(np.count_nonzero(packed["attention_mask"][:n]))
+        padded = sum(chunk.profile.tokens for chunk in plan)
+        self._metrics.ran(self.name, requests, sum(map(len, parts)), valid, padded, self._clock() - start)
+        if len(parts) == 1:
+            return parts[0]
+        whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), np.float32)
+        for chunk, values in zip(plan, parts, strict=True):
+            whole[chunk.members] = values
+        return whole
 
     def _loop(self) -> None:
         if self._background:

@@ -2,9 +2,6 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 QUANTILE = 0.99  # of what is observed, unless another is asked for
 STEP = 0.05  # relative
 DOUBT = 0.02  # relative, a second
@@ -45,7 +42,7 @@ class Pace:
 
 
 class Paces:
-    """Paces of QUANTILE that learn from each other, as one array: they are on the way of every batch.
+    """Paces of QUANTILE that learn from each other: they are on the way of every batch, few enough for a list.
 
     Args:
         n: how many.
@@ -53,23 +50,22 @@ class Paces:
     """
 
     def __init__(self, n: int, others: float) -> None:
-        self.values: NDArray[np.float64] = np.ones(n)  # (n,)
+        self.values = [1.0] * n
         self._up, self._down = 1 + others * STEP * QUANTILE, 1 - others * STEP * (1 - QUANTILE)
         self._doubted = -math.inf  # monotonic seconds
 
     def observe(self, at: int, ratio: float) -> None:
         """Learns from one call of the one at that place, that took ratio times its measured cost."""
-        own = float(self.values[at])
-        self._move(np.where(self.values < ratio, self._up, self._down))
+        least, most, up, down, own = *LIMITS, self._up, self._down, self.values[at]
+        fresh = [value * up if value < ratio else value * down for value in self.values]
+        if max(fresh) > most or min(fresh) < least:
+            fresh = [min(max(value, least), most) for value in fresh]
         own *= 1 + (STEP * QUANTILE if ratio > own else -STEP * (1 - QUANTILE))
-        self.values[at] = min(max(own, LIMITS[0]), LIMITS[1])
+        fresh[at] = min(max(own, least), most)
+        self.values = fresh
 
     def doubt(self, now: float) -> None:
         """As that of a Pace."""
         elapsed, self._doubted = min(max(0.0, now - self._doubted), 1.0), max(now, self._doubted)
-        self._move(np.where(self.values > LEAST_DOUBTED, 1 - DOUBT * elapsed, 1.0))
-
-    def _move(self, by: NDArray[np.float64]) -> None:
-        self.values *= by
-        np.minimum(self.values, LIMITS[1], out=self.values)
-        np.maximum(self.values, LIMITS[0], out=self.values)
+        by = 1 - DOUBT * elapsed
+        self.values = [max(value * by, LIMITS[0]) if value > LEAST_DOUBTED else value for value in self.values]

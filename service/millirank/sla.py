@@ -108,12 +108,11 @@ class Depth:
             return cap
         least = min(self.LEAST, cap)
         left = min(due) - now
-        depth = self.costs.depth_that_fits(pairs, left)
-        rate = self.rate.at(now)
+        rate, most = self.rate.at(now), cap
         if rate * left > len(pairs) * self.UTILISATION:
             together = max(len(pairs), min(int(rate * left / 2), AT_ONCE // max(1, cap)))
-            share = together * self.UTILISATION / rate
-            depth = self.costs.depth_that_fits(pairs, share, together, most=depth)
+            most = self.costs.depth_that_fits(pairs, together * self.UTILISATION / rate, together)
+        depth = self.costs.depth_that_fits(pairs, left, most=most)  # last: what fits is planned next
         if depth < least:  # a share too small for anything is no reason to do nothing in time that is there
             at_least = self.costs.depth_that_fits([own[:least] for own in pairs], left)
             depth = least if at_least >= least else 0

@@ -59,7 +59,7 @@ class Packed:
         """Maps the files that a PackedWriter wrote."""
         items, offsets = packed_files(folder, name)
         self._items = _mapped(items, dtype)
-        self._offsets = _mapped(offsets, np.uint64)
+        self._offsets = _mapped(offsets, np.uint64).view(np.int64)  # no file has 2^63 items
         self._bytes, self._places = self._items.view(np.uint8).data, self._offsets.data
 
     def __len__(self) -> int:
@@ -76,16 +76,14 @@ class Packed:
         return bytes(self._bytes[self._places[row] * size : self._places[row + 1] * size])
 
     def gather(self, rows: Rows) -> Ragged:
-        """The items of these rows, end to end."""
+        """The items of these rows, where they lie: nothing is copied."""
         index = np.asarray(rows, np.int64)
-        starts = self._offsets[index].astype(np.int64)
-        return Ragged.gather(self._items, starts, self._offsets[index + 1].astype(np.int64) - starts)
+        starts = self._offsets.take(index)
+        return Ragged(self._items, starts, self._offsets.take(index + 1) - starts)
 
     def lengths(self, rows: Rows) -> NDArray[np.int64]:
         """How many items each of these rows has."""
-        index = np.asarray(rows, np.int64)
-        lengths: NDArray[np.int64] = (self._offsets[index + 1] - self._offsets[index]).astype(np.int64)
-        return lengths
+        return self.gather(rows).lengths
 
 
 def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:

@@ -13,6 +13,9 @@ from millirank_engines.pack import Ids
 
 from . import wire
 
+_IDS: dict[int, np.dtype[np.generic]] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}  # by the bytes of a token id
+_ROWS, _FLOATS = np.dtype("<u4"), np.dtype("<f4")
+
 
 def bytes_from_ids(ids: Ids) -> tuple[bytes, int]:
     """Token ids as they travel, and the bytes of each.
@@ -33,9 +36,10 @@ def ids_from_bytes(data: bytes, width: int) -> Ids:
     Raises:
         ValueError: if these bytes are no such ids.
     """
-    if width not in (2, 4):
+    dtype = _IDS.get(width)
+    if dtype is None:
         raise ValueError(f"token ids of {width} bytes each: send 2 or 4")
-    return np.frombuffer(data, f"<u{width}")
+    return np.frombuffer(data, dtype)
 
 
 def failed_from(job: int, error: Exception) -> wire.Failed:
@@ -77,7 +81,7 @@ def job_from_record(
     priority = Priority(record.priority)
     if isinstance(record, wire.Encode):
         return EncodeJob(done, record.deadline, ids_from_bytes(record.ids, record.width), priority=priority)
-    query, rows = ids_from_bytes(record.query, record.width), np.frombuffer(record.rows, "<u4")
+    query, rows = ids_from_bytes(record.query, record.width), np.frombuffer(record.rows, _ROWS)
     return RerankJob(done, record.deadline, query, rows, record.snapshot, priority=priority)
 
 
@@ -86,8 +90,8 @@ def record_from_result(job: int, result: Result | Exception) -> wire.Answer:
     if isinstance(result, Exception):
         return failed_from(job, result)
     if isinstance(result, Encoded):
-        return wire.Encoded(job, result.vector.astype("<f4", copy=False).tobytes(), result.queued, result.ran)
-    return wire.Reranked(job, result.scores.astype("<f4", copy=False).tobytes(), result.queued, result.ran)
+        return wire.Encoded(job, result.vector.astype(_FLOATS, copy=False).tobytes(), result.queued, result.ran)
+    return wire.Reranked(job, result.scores.astype(_FLOATS, copy=False).tobytes(), result.queued, result.ran)
 
 
 def result_from_record(kind: type[Result], answer: wire.Encoded | wire.Reranked | wire.Failed) -> Result | Exception:
@@ -97,9 +101,9 @@ def result_from_record(kind: type[Result], answer: wire.Encoded | wire.Reranked 
             case wire.Failed():
                 return error_from(answer)
             case wire.Encoded() if kind is Encoded:
-                return Encoded(np.frombuffer(answer.vector, "<f4"), answer.queued, answer.ran)
+                return Encoded(np.frombuffer(answer.vector, _FLOATS), answer.queued, answer.ran)
             case wire.Reranked() if kind is Reranked:
-                return Reranked(np.frombuffer(answer.scores, "<f4"), answer.queued, answer.ran)
+                return Reranked(np.frombuffer(answer.scores, _FLOATS), answer.queued, answer.ran)
     except ValueError as error:
         return EngineFailed(f"the core sent floats that are none ({error}): restart it")
     return EngineFailed(f"the core answered {type(answer).__name__} where {kind.__name__} was asked for: restart it")

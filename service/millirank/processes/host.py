@@ -4,7 +4,6 @@ One thread reads all that comes. The threads of the core run batches meanwhile, 
 jobs of a batch go out together, one message a frontend, and wake nobody here.
 """
 
-import itertools
 import logging
 import os
 import select
@@ -16,18 +15,17 @@ from functools import partial
 
 from millirank.core import Core
 from millirank.errors import ConfigError, Overloaded, Unavailable
-from millirank.jobs import Backlog, Encoded, EncodeJob, Reranked, RerankJob, Result
+from millirank.jobs import EncodeJob, RerankJob, Result
 from millirank.lane import STOPPED
 
 from . import codec, wire
 from .post import Ended, Post, TooLarge, listening
 
 FAREWELL = 0.2  # seconds that the last messages have to leave
-SMOOTHING = 0.2  # weight of the newest batch in the seconds of a job
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Peer:
     """One connection of a frontend, from when it is accepted until it ends."""
 
@@ -53,7 +51,6 @@ class CoreHost:
         self._me = f"core with pid {os.getpid()}"
         self._peers: dict[int, _Peer] = {}  # by descriptor
         self._ended: deque[tuple[_Peer, int, Result | Exception]] = deque()  # filled by any thread
-        self._each: dict[type[Result], float] = {}  # seconds a job
         self._stopping = self._closed = False
         self._sending = threading.RLock()  # of all posts; reentrant, for a stop in a signal handler
         try:
@@ -88,17 +85,16 @@ class CoreHost:
     def _turn(self, timeout: float | None = None) -> None:
         """One round: what has come in is submitted, what that ended is answered; timeout in seconds, None waits."""
         for descriptor, event in self._poll.poll(timeout):
-            if descriptor == self._listener.fileno():
-                self._accept()
-            elif descriptor == self._wake:
-                os.eventfd_read(self._wake)
-            elif peer := self._peers.get(descriptor):
+            if peer := self._peers.get(descriptor):
                 if event & select.EPOLLOUT:
                     self._send(peer)
                 if event & ~select.EPOLLOUT:
                     self._receive(peer)
-        if self._ended:
-            self._flush()
+            elif descriptor == self._wake:
+                os.eventfd_read(self._wake)
+            elif descriptor == self._listener.fileno():
+                self._accept()
+        self._flush()
 
     def _accept(self) -> None:
         try:
@@ -152,7 +148,7 @@ class CoreHost:
             log.error("refused: %s", why)
         else:
             peer.who, peer.seen = hello.who, 0
-            self._send(peer, [self._load(peer, self._core.backlog())])
+            self._send(peer, [self._load(peer)])
 
     def _submit(self, peer: _Peer, record: wire.Encode | wire.Rerank) -> None:
         peer.seen = record.id
@@ -176,32 +172,21 @@ class CoreHost:
 
     def _flush(self) -> None:
         """Sends each frontend what has ended for it, in one message; from whatever thread."""
+        if not self._ended:
+            return
         with self._sending:
-            ended = [self._ended.popleft() for _ in range(len(self._ended))]
-            results = [result for _, _, result in ended if not isinstance(result, Exception)]
-            for (kind, ran), batch in itertools.groupby(results, lambda result: (type(result), result.ran)):
-                each = ran / sum(1 for _ in batch)
-                before = self._each.get(kind, each)
-                self._each[kind] = before + SMOOTHING * (each - before)
-            answers: dict[int, list[wire.Answer]] = {}  # by peer
-            peers = {id(peer): peer for peer, _, _ in ended}
-            for peer, job, result in ended:
+            answers: dict[_Peer, list[wire.Answer]] = {}
+            while self._ended:
+                peer, job, result = self._ended.popleft()
                 if peer.jobs.pop(job, None) is not None:
-                    answers.setdefault(id(peer), []).append(codec.record_from_result(job, result))
-            backlog = self._core.backlog() if answers else Backlog()
-            for who, records in answers.items():
-                self._send(peers[who], [*records, self._load(peers[who], backlog)])
+                    answers.setdefault(peer, []).append(codec.record_from_result(job, result))
+            for peer, records in answers.items():
+                records.append(self._load(peer))
+                self._send(peer, records)
 
-    def _load(self, peer: _Peer, backlog: Backlog) -> wire.Load:
-        each = self._each
-        return wire.Load(
-            at=time.monotonic(),
-            encode=backlog.encode,
-            rerank=backlog.rerank,
-            encode_each=each.get(Encoded, 0.0),
-            rerank_each=each.get(Reranked, 0.0),
-            seen=peer.seen,
-        )
+    def _load(self, peer: _Peer) -> wire.Load:
+        now, backlog, each = time.monotonic(), self._core.backlog(), self._core.each
+        return wire.Load(now, backlog.encode, backlog.rerank, each.encode, each.rerank, peer.seen)
 
     def _send(self, peer: _Peer, records: list[wire.Answer] | tuple[()] = ()) -> None:
         """Sends a frontend records, and what it has not taken before; what it does not take now waits for its turn."""

@@ -5,7 +5,8 @@ python loadtest/ablation.py --heads judged=HEADS --scores scores.npz --folds 5 -
 
 Scores are named MODEL@HEADS, as `loadtest/heads.py score` made each; with --folds MODELi@HEADS is the model that never
 saw part i of the judged queries, and ranks those alone. Where MODELij@HEADS is there, too, a case `chosen` is added:
-for each part the model and the weight that are best on the other parts (see nested.py).
+for each part the model and the weight that are best on the other parts (see nested.py). With --mean a case `mean` is
+added that ranks by several models at once.
 """
 
 import argparse
@@ -30,6 +31,8 @@ NOTES = (
     "",
     "What `millirank train` was told other than for `base`, which has all kinds and --mix dense=1,bm25=0.5,rule=1.5:",
 )
+MEAN = "mean"  # a case of its own: several models at once
+EQUAL = 1e-6  # a smaller spread of scores is none
 CHOSEN = "chosen"  # a case of its own: model and weight of each fold by the other folds
 TRIED = "at commit feeaa01, the options went afterwards: "
 WEAK = f"{TRIED}--epochs 0 --init base --candidates 48"
@@ -48,6 +51,7 @@ RECIPES = {
     "round2": "--teacher base=1, a second round beside the mined scores",
     "epochs6": "--epochs 6",
     "long": "--fields with category and four attributes, --product-tokens 32,48,64, served with 48",
+    "long3": "as `long`, --init long --teacher long=2 --mined-weight 0 --layers 3 --epochs 6",
     "s3": f"{STUDENT} --layers 3 --epochs 4",
     "s2": f"{STUDENT} --layers 2 --epochs 4",
     "three": f"{STUDENT} --layers 3 --epochs 6",
@@ -63,6 +67,7 @@ FOLDED = {
     "wB": f"{WEAK} --unjudged 50 --unjudged-grade 0 --judged-epochs 4 --judged-lr 5e-5 --judged-sharpness 2",
     "wC": f"{WEAK} --unjudged 50 --unjudged-grade -1 --judged-epochs 2 --judged-lr 2e-5 --judged-sharpness 1",
     "wD": f"{WEAK} --judged-epochs 4 --judged-lr 3e-5 --judged-sharpness 2",
+    "wT": "as wA, --init three",
     "halfp": "as cvA in halves, --folds 2",
     "halfq": "as wC in halves, --folds 2",
 }
@@ -102,6 +107,23 @@ def orders_of(model: str, name: str, heads: Sequence[Head], stored: Stored, fold
     return [head.ranked(stored[key][place]) for place, (key, head) in enumerate(zip(keys, heads, strict=True))]
 
 
+def mean_of(models: Sequence[str], name: str, heads: Sequence[Head], stored: Stored) -> NDArray[np.float32] | None:
+    """Means of several models' standard scores, (heads, width); None where one has not scored these heads.
+
+    One model's scores are comparable within one query only, so each is standardised over the head.
+    """
+    keys = [f"{model}@{name}" for model in models]
+    if any(key not in stored for key in keys):
+        return None
+    mean = np.zeros(stored[keys[0]].shape, np.float32)
+    for place, head in enumerate(heads):
+        if head.depth:
+            scores = np.stack([stored[key][place, : head.depth] for key in keys])
+            spread = np.maximum(scores.std(1, keepdims=True), EQUAL)
+            mean[place, : head.depth] = ((scores - scores.mean(1, keepdims=True)) / spread).mean(0)
+    return mean
+
+
 def rows_of(case: str, scores: Mapping[str, Scores], first: Sequence[str]) -> Iterator[Row]:
     """Figures of every model on one set, each compared with the first ones."""
     for model, one in scores.items():
@@ -133,9 +155,10 @@ def told(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: 
     """Lines on each model's recipe, and, where all were to be compared, on those that are not there."""
     known = FOLDED if folds else RECIPES
     yield ""
+    recipes = RECIPES | known  # folds stand beside models that saw no judgment
     for model in models:
-        if model in known:
-            yield f"- `{model}`: {known[model]}"
+        if model in recipes:
+            yield f"- `{model}`: {recipes[model]}"
     scored = {key.partition("@")[0] for key in stored if key.partition("@")[2] in heads}
     missing = [name for name in known if name not in models and (f"{name}0" if folds else name) not in scored]
     if missing and len(missing) < len(known) / 2:
@@ -149,17 +172,23 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", type=Path, required=True, help="NPZ files of MODEL@NAME")
     parser.add_argument("--models", nargs="*", help="in this order  [default: all that are stored]")
     parser.add_argument("--first", nargs="+", default=["fused"], help="compared with: models, bm25 or fused")
+    parser.add_argument("--mean", nargs="+", default=[], help=f"models whose standard scores `{MEAN}` averages")
     parser.add_argument("--folds", type=int, default=0, help="of a cross-validation")
     parser.add_argument("--name", default="reranker-ablation", help="of the result")
     given = parser.parse_args()
     stored = {key: value for path in given.scores for key, value in np.load(path).items()}
     models = given.models or list(dict.fromkeys(key.partition("@")[0] for key in stored))
+    averaged = [MEAN] if given.mean else []
     rows: list[Row] = []
     picked: list[str] = []
     for text in given.heads:
         name, _, folder = text.partition("=")
         heads = heads_of(Path(folder))
-        orders = {model: orders_of(model, name, heads, stored, given.folds) for model in ("bm25", "fused", *models)}
+        if given.mean and (mean := mean_of(given.mean, name, heads, stored)) is not None:
+            stored[f"{MEAN}@{name}"] = mean
+        orders = {
+            model: orders_of(model, name, heads, stored, given.folds) for model in ("bm25", "fused", *models, *averaged)
+        }
         if given.folds and (found := choice(name, heads, stored, models, given.folds)):
             orders[CHOSEN] = found[0]
             picked.append(found[1])
@@ -173,7 +202,8 @@ def main() -> None:
             rows += rows_of(case, scores, given.first)
     title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
     named = [text.partition("=")[0] for text in given.heads]
-    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds)), *picked]
+    means = [f"- `{MEAN}`: the mean of the standard scores of {', '.join(given.mean)}"] if given.mean else []
+    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds)), *means, *picked]
     write(given.name, title, notes, rows, shown=SHOWN if len(given.first) == 1 else None)
 
 

@@ -49,6 +49,23 @@ def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> N
     assert ("shop/base", "ndcg@10 difference") not in found
 
 
+def test_a_mean_weighs_models_alike_whatever_their_scale(heads: list[Any]) -> None:
+    from ablation import mean_of
+
+    loud = np.array([[90, 0, -90, 7]] * 6, np.float32)  # the fourth is beyond a head's depth
+    quiet = np.array([[0, 0.1, 0.3, 0]] * 6, np.float32)
+    flat = np.ones((6, 4), np.float32)
+    stored = {"loud@shop": loud, "quiet@shop": quiet, "flat@shop": flat}
+    mean = mean_of(["loud", "quiet", "quiet"], "shop", heads, stored)
+    assert mean is not None
+    assert heads[0].ranked(mean[0], 9.0) == ["exact", "c", "b", "a", "tail"]
+    assert mean[:, 3].tolist() == [0] * 6
+    half = mean_of(["loud", "flat"], "shop", heads, stored)
+    assert half is not None
+    assert half[0, :3] == pytest.approx([1.5**0.5 / 2, 0, -(1.5**0.5) / 2], abs=1e-5)
+    assert mean_of(["loud", "none"], "shop", heads, stored) is None
+
+
 def test_a_choice_for_a_part_never_sees_its_queries(heads: list[Any]) -> None:
     from nested import choices, complete, nested
 

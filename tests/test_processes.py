@@ -168,7 +168,11 @@ async def eventually(condition: Callable[[], "asyncio.Future[bool]"] | Callable[
 async def test_both_frontends_answer_and_one_page_counts_for_all(service: Service) -> None:
     async with channels(service.target, 24) as opened:
         assert set(await asyncio.gather(*map(search, opened))) == {search_pb2.PHASE_RANKED}
-        assert set(await asyncio.gather(*map(health, opened))) == {SERVING}
+
+        async def healthy() -> bool:
+            return {await health(channel) for channel in opened} == {SERVING}
+
+        await eventually(healthy)
     assert up(service) == {"frontend-0", "frontend-1", "core-0", "core-1"}
 
     def answered() -> bool:
@@ -178,6 +182,19 @@ async def test_both_frontends_answer_and_one_page_counts_for_all(service: Servic
     await eventually(answered)  # reports come once a second
     assert {child.status() for child in service.children()} <= {psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING}
     assert len(service.children()) == 4
+
+
+async def test_once_one_frontend_is_healthy_all_of_them_answer(tiny_index: Path, folder: Path) -> None:
+    port = free_port()
+    with running(tiny_index, folder / "e", "--frontends", "3", "--device", "cpu", "--port", str(port)):
+
+        async def serving() -> bool:
+            async with channels(f"127.0.0.1:{port}", 1) as one:
+                return await health(one[0]) == SERVING
+
+        await eventually(serving)
+        async with channels(f"127.0.0.1:{port}", 24) as opened:
+            assert set(await asyncio.gather(*map(search, opened))) == {search_pb2.PHASE_RANKED}
 
 
 async def test_a_frontend_that_is_killed_is_replaced_and_every_call_ends(service: Service) -> None:

@@ -107,10 +107,10 @@ class Listener:
                 settings.sla_ms,
             )
 
-    async def resume(self, pipeline: Pipeline) -> None:
-        """Serves from now on."""
+    async def resume(self, pipeline: Pipeline, *, serving: bool = True) -> None:
+        """Answers queries from now on; serving is what its health says."""
         self.service.pipeline = pipeline
-        await self._tell(serving=True)
+        await self._tell(serving=serving)
 
     async def pause(self) -> None:
         """Tells every new query UNAVAILABLE from now on."""

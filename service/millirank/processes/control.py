@@ -27,7 +27,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
-    """The frontend answers queries for the first time since it was started: its health is SERVING."""
+    """The frontend answers queries for the first time since it was started."""
 
 
 class Deltas(msgspec.Struct, frozen=True, tag=True):
@@ -55,6 +55,7 @@ class Cores(msgspec.Struct, frozen=True, tag=True):
     """All cores that are alive; jobs of those that are missing have failed."""
 
     alive: tuple[Address, ...]
+    serving: bool = False  # whether all frontends answer, so that health may say so: who asks one calls another next
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

@@ -23,12 +23,16 @@ log = logging.getLogger("millirank.processes.frontend")  # this module is __main
 
 
 class FrontendRole:
-    """Serves while a core is alive; meanwhile it listens, refuses queries and says so in its health."""
+    """Serves while a core is alive; else it listens, refuses queries and says so in its health.
+
+    At first its health is SERVING only when all frontends answer: they share a port.
+    """
 
     def __init__(self, assignment: Assignment, metrics: Metrics) -> None:
         self._assignment, self._metrics = assignment, metrics
         self._changed = asyncio.Event()  # set by each announcement
         self._fleet = Fleet()
+        self._all_answer = False
 
     async def start(self) -> int:
         """See Role."""
@@ -47,6 +51,7 @@ class FrontendRole:
     def heard(self, cores: Cores) -> None:
         """See Role: jobs of cores that are missing have failed when this returns."""
         self._fleet.announce(cores.alive)
+        self._all_answer = cores.serving
         self._changed.set()
 
     async def serve(self, tell: Callable[[Message], None]) -> None:
@@ -67,7 +72,7 @@ class FrontendRole:
                 self._changed.set()
                 continue
             if self._fleet.available:  # still
-                await self._listener.resume(self._side.pipeline)
+                await self._listener.resume(self._side.pipeline, serving=self._all_answer)
                 if not said:
                     tell(Serving())
                     said = True

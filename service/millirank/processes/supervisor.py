@@ -109,6 +109,7 @@ class Supervisor:
             if not self._served and all(frontend.serving for frontend in self.frontends):
                 self._served = True
                 log.info("serving on %s:%d", self._settings.host, self._settings.port)
+                self._announce()
         elif isinstance(message, Deltas):
             try:
                 self._metrics.merge(place.name, message.data)
@@ -137,7 +138,8 @@ class Supervisor:
 
     def _alive(self) -> Cores:
         ready = [place for place in self.cores if place.snapshot is not None]
-        return Cores(tuple(Address(self.cores.index(p), p.epoch, self._endpoint(p, p.epoch)) for p in ready))
+        alive = tuple(Address(self.cores.index(p), p.epoch, self._endpoint(p, p.epoch)) for p in ready)
+        return Cores(alive, self._served)
 
     def _announce(self) -> None:
         for frontend in self.frontends:

@@ -28,9 +28,6 @@ class Tokens:
     def gather(self, rows: NDArray[np.uint32]) -> Ragged:
         return Ragged.of([np.full(row % 20 + 1, 1000 + row) for row in rows.tolist()])
 
-    def lengths(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
-        return rows.astype(np.int64) % 20 + 1
-
 
 class Mapped:
     """As Tokens, of products whose tokens are that much higher, in one array, as a snapshot has them."""

@@ -254,7 +254,8 @@ def test_a_build_that_takes_too_long_is_ended_and_its_last_words_are_kept(tmp_pa
     assert job.last.is_file()
     with pytest.raises(EngineError, match=r"it failed with code 1 .*more in a\.log"):  # of TensorRT, or of the model
         planchild.built(replace(job, limit=60.0))
-    assert "planchild.py" in job.last.read_text(encoding="utf-8")
+    words = job.last.read_text(encoding="utf-8")
+    assert "none.onnx" in words or "BackendUnavailable" in words, words
 
 
 def test_what_the_targets_are_about_comes_first_and_fp8_last(script: ModuleType) -> None:

@@ -179,7 +179,11 @@ def test_layers_of_one_profile_are_those_that_it_ran() -> None:
     layers = layers_from_json(json.dumps(both), NODES, ran)
     assert len(layers) == 4
     assert not any("another" in layer.name for layer in layers)
-    assert len(layers_from_json(json.dumps(both), NODES, {"of nobody": 0.1})) == 8
+    assert len(layers_from_json(json.dumps(both), NODES)) == 8
+    with pytest.raises(EngineError, match=r"timed layers \(of nobody\) that its inspector does not name.*trtexec"):
+        layers_from_json(json.dumps(both), NODES, {"of nobody": 0.1})
+    with pytest.raises(EngineError, match=r"timed layers \(none\)"):
+        layers_from_json(json.dumps(both), NODES, {})
 
 
 @pytest.mark.parametrize("told", [json.dumps(detailed()), ""])

@@ -184,15 +184,27 @@ async def test_both_frontends_answer_and_one_page_counts_for_all(service: Servic
     assert len(service.children()) == 4
 
 
-async def test_once_one_frontend_is_healthy_all_of_them_answer(tiny_index: Path, folder: Path) -> None:
+async def test_health_waits_until_the_last_frontend_answers(tiny_index: Path, folder: Path) -> None:
     port = free_port()
-    with running(tiny_index, folder / "e", "--frontends", "3", "--device", "cpu", "--port", str(port)):
-
-        async def serving() -> bool:
+    with running(tiny_index, folder / "e", "--frontends", "2", "--device", "cpu", "--port", str(port)) as started:
+        until(lambda: len(started.children("frontend")) == 2)
+        held = started.children("frontend")[0]
+        held.suspend()  # long before it listens
+        try:
             async with channels(f"127.0.0.1:{port}", 1) as one:
-                return await health(one[0]) == SERVING
 
-        await eventually(serving)
+                async def answers() -> bool:
+                    return await search(one[0]) == search_pb2.PHASE_RANKED
+
+                async def serving() -> bool:
+                    return await health(one[0]) == SERVING
+
+                await eventually(answers)
+                assert await health(one[0]) == NOT_SERVING
+                held.resume()
+                await eventually(serving)
+        finally:
+            held.resume()
         async with channels(f"127.0.0.1:{port}", 24) as opened:
             assert set(await asyncio.gather(*map(search, opened))) == {search_pb2.PHASE_RANKED}
 

@@ -10,6 +10,7 @@ from millirank.costs import CostTable
 from millirank.device import device_from_name
 from millirank.errors import ConfigError, Unavailable
 from millirank.metrics import Metrics
+from millirank.processes import supervisor as supervising
 from millirank.processes.control import (
     Address,
     Channel,
@@ -203,7 +204,8 @@ async def live(control, told):
     if told.name == "core-0" and broken:
         await asyncio.sleep(0.5)
         return
-    channel.send(Serving())
+    if not (told.directory / (told.name + ".mute")).exists():
+        channel.send(Serving())
     while (message := await channel.receive()) is not None:
         with (told.directory / (told.name + ".heard")).open("a") as heard:
             print(message, file=heard)
@@ -251,3 +253,31 @@ async def test_all_serve_the_snapshot_of_the_first_and_end_when_told(supervisor:
         await running
     assert (tmp_path / "core-0.heard").read_text() == "Stop()\n"
     assert (tmp_path / "frontend-0.heard").read_text().endswith("Stop()\n")
+
+
+@pytest.mark.parametrize("mute", [False, True])
+async def test_health_waits_for_every_frontend_but_not_for_ever(
+    mute: bool,  # noqa: FBT001 - whether the second one never answers
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "a_child.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(supervising, "PATIENCE", 0.5 if mute else 60.0)
+    if mute:
+        (tmp_path / "frontend-1.mute").touch()
+    made = Supervisor(Settings(index=tmp_path, frontends=2, drain_seconds=1), tmp_path, Metrics())
+    for place in (*made.frontends, *made.cores):
+        place._module = "a_child"
+    caplog.set_level("INFO")
+    running = asyncio.create_task(made.run())
+    told = tmp_path / "frontend-0.heard"
+    async with asyncio.timeout(60):
+        while not told.exists() or "serving=True" not in told.read_text():
+            await asyncio.sleep(0.01)
+    assert [place.serving for place in made.frontends] == [True, not mute]
+    assert ("serving without frontend-1: their own messages say why" in caplog.text) is mute
+    assert told.read_text().splitlines()[0].endswith("serving=False)")
+    made.stop()
+    await running

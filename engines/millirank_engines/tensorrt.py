@@ -175,7 +175,7 @@ class TensorRtEngine(GraphEngine[_Bucket]):
             raise EngineFailed(f"TensorRT refuses {profile} of {self.name}: {self._said()}: {REBUILD}")
 
     def inspected(self, profile: Profile, profiler: Any) -> str:  # noqa: ANN401 - an IProfiler
-        """The layers of all profiles, as JSON by TensorRT's inspector; profiler is told which one runs from now on.
+        """The layers of all profiles, as JSON by TensorRT's inspector; profiler is told what profile runs from now on.
 
         Graphs tell no times, so make the engine without. The inspector is not handed the profile's context: with one,
         10.6 tells nothing of the whole of a plan of several profiles, and may crash when asked layer by layer.

@@ -34,9 +34,9 @@ class Dense:
 
     What rounding takes from the weights of INT8 is given back to the bias, for the mean of what the layer reads.
 
-    The first product of the FFN is float32 in a float16 graph unless GELU is rounded as it is, neither smoothed nor
-    shifted nor kept in float16: TensorRT 10.6 then leaves the product's scales to the kernel behind it, and keeps sums
-    of integers, unscaled, in the product's type; float16 does not hold up to an eighth of MiniLM's.
+    Where GELU's output is smoothed, shifted or not rounded at all, the product in front is float32 in a float16 graph:
+    there TensorRT 10.6 leaves its scales to the kernel behind it, and keeps sums of integers, unscaled, in its type, of
+    which float16 does not hold up to an eighth in MiniLM.
     """
 
     def __init__(self, graph: Graph, weights: Weights, scales: Scales | None) -> None:

@@ -67,7 +67,7 @@ class Fusion:
 
     layers: tuple[Layer, ...]
     nodes: tuple[str, ...]  # of the graph; empty if it is not known
-    folded: tuple[str, ...]  # nodes that no layer names: constants, and what was merged without a trace
+    folded: tuple[str, ...]  # nodes that none of these layers names: constants, and what was merged without a trace
 
     @property
     def milliseconds(self) -> float | None:
@@ -80,26 +80,33 @@ class Fusion:
         return asdict(self)
 
 
-def layers_from_json(text: str, nodes: Sequence[str] = (), ran: Collection[str] = ()) -> tuple[Layer, ...]:
+def layers_from_json(text: str, nodes: Sequence[str] = (), ran: Collection[str] | None = None) -> tuple[Layer, ...]:
     """The layers that an engine inspector tells.
 
     Args:
         text: its JSON.
         nodes: names of the graph's nodes, by which layers without metadata are matched.
-        ran: names of the layers that one profile ran; where it has none of them, all layers are told.
+        ran: names of the layers that one profile ran; None means those of all profiles.
 
     Raises:
-        EngineError: if the text is something else.
+        EngineError: if the text is something else, or has none of the layers that ran.
     """
     try:
         entries = json.loads(text)["Layers"]
-        of_profile = [entry for entry in entries if (entry if isinstance(entry, str) else entry["Name"]) in ran]
-        return tuple(_layer(entry, set(nodes)) for entry in of_profile or entries)
+        names = [entry if isinstance(entry, str) else entry["Name"] for entry in entries]
+        kept = [entry for entry, name in zip(entries, names, strict=True) if ran is None or name in ran]
+        layers = tuple(_layer(entry, set(nodes)) for entry in kept)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
             f"the engine inspector told something else than layers ({error!r} in {text[:80]!r}): build the plan anew, "
             "with detailed profiling verbosity, as `millirank engine build` does"
         ) from error
+    if ran is not None and not layers:
+        raise EngineError(
+            f"TensorRT timed layers ({', '.join(ran) or 'none'}) that its inspector does not name ({names[:3]}): this "
+            "version is not known here; look at the plan with trtexec --profilingVerbosity=detailed --dumpProfile"
+        )
+    return layers
 
 
 def _layer(entry: str | Mapping[str, Any], known: set[str]) -> Layer:

@@ -55,7 +55,7 @@ class Cores(msgspec.Struct, frozen=True, tag=True):
     """All cores that are alive; jobs of those that are missing have failed."""
 
     alive: tuple[Address, ...]
-    serving: bool = False  # whether all frontends answer, so that health may say so: who asks one calls another next
+    serving: bool = False  # whether all frontends have answered, so that health may say so: they share a port
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

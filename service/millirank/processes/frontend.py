@@ -25,7 +25,7 @@ log = logging.getLogger("millirank.processes.frontend")  # this module is __main
 class FrontendRole:
     """Serves while a core is alive; else it listens, refuses queries and says so in its health.
 
-    At first its health is SERVING only when all frontends answer: they share a port.
+    At the service's start its health waits until all frontends answer: they share a port.
     """
 
     def __init__(self, assignment: Assignment, metrics: Metrics) -> None:

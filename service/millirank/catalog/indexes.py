@@ -140,9 +140,9 @@ class DenseReport:
 def write_dense(
     vectors: NDArray[np.float32], queries: NDArray[np.float32], path: Path, exact_up_to: int = EXACT_UP_TO
 ) -> DenseReport:
-    """Writes a FAISS index for inner products: exact for few vectors, HNSW for many.
+    """Writes a FAISS index for inner products: exact for few vectors, HNSW over float16 for many.
 
-    HNSW's graph is built in memory: 4 · dim + 8 · M + about 20 bytes a product, 1.8 kB at 384 dimensions.
+    HNSW's graph is built in memory: 2 · dim + 8 · M + about 20 bytes a product, 1.0 kB at 384 dimensions.
 
     Args:
         vectors: shape (rows, dim), of unit length; may be mapped from a file.
@@ -156,7 +156,9 @@ def write_dense(
     exact = rows <= exact_up_to
     index: Any = faiss.IndexFlatIP(dim)
     if not exact:
-        index = faiss.IndexHNSWFlat(dim, HNSW_M, faiss.METRIC_INNER_PRODUCT)
+        half: Any = faiss.ScalarQuantizer.QT_fp16
+        index = faiss.IndexHNSWSQ(dim, half, HNSW_M, faiss.METRIC_INNER_PRODUCT)
+        index.train(np.ascontiguousarray(vectors[:1]))  # float16 learns nothing, but FAISS asks for it
         index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
         index.hnsw.efSearch = HNSW_EF_SEARCH
     for start in range(0, rows, BLOCK):
@@ -173,7 +175,7 @@ def write_dense(
 
 
 def read_vectors(path: Path) -> NDArray[np.float32]:
-    """The vectors that write_dense was given, (rows, dim), read into memory.
+    """The vectors that write_dense was given, (rows, dim), read into memory; of HNSW as float16 holds them.
 
     Raises:
         CatalogError: if the file is no such index.

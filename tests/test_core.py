@@ -132,6 +132,16 @@ def test_what_a_job_costs_is_learned_from_batches_that_ended_well() -> None:
     assert seen[1].rerank == pytest.approx(seen[3].rerank, rel=0.2)
 
 
+def test_a_batch_counts_the_tokens_of_its_queries_and_all_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    core, told = a_core(), list[tuple[object, ...]]()
+    monkeypatch.setattr(core._encodes._metrics, "ran", lambda *figures: told.append(figures[:-1]))
+    for ids in ([5, 6], [7], [8]):
+        core.submit(EncodeJob(lambda _: None, None, np.array(ids)))
+    core.step()
+    batch = min(profile for profile in PROFILES if profile.batch >= 3)
+    assert told == [("encode", 3, 3, 4 + 3 * 2, batch.tokens)]  # [CLS] and [SEP] of each
+
+
 def test_the_depth_fits_the_oldest_deadline() -> None:
     core = a_core()
     core.rerank_costs = type(core.rerank_costs)({profile: 0.001 * profile.batch for profile in PROFILES})

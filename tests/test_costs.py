@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millirank.costs import AT_ONCE, CostTable
-from millirank.pace import LIMITS, Pace, Paces
+from millirank.pace import LEAST_DOUBTED, LIMITS, Pace, Paces
 from millirank_engines.base import Profile
 
 
@@ -161,3 +161,21 @@ def test_paces_are_paces_that_learn_from_each_other(observed: list[tuple[int, fl
                 pace.doubt(float(second))
     np.testing.assert_allclose(paces.values, [pace.value for pace in alone])
     assert np.ptp(together.values) == 0
+
+
+def test_paces_stay_within_the_limits_of_one() -> None:
+    together, alone = Paces(2, others=1.0), Pace()
+    for ratio, limit in ((9.0, LIMITS[1]), (0.05, LIMITS[0])):
+        for _ in range(10_000):
+            together.observe(0, ratio)
+            alone.observe(ratio)
+        assert together.values == [limit, limit]
+        assert alone.value == limit
+    for _ in range(40):
+        together.observe(1, 9.0)
+        alone.observe(9.0)
+    for second in range(1000):
+        together.doubt(float(second))
+        alone.doubt(float(second))
+    np.testing.assert_allclose(together.values, [alone.value] * 2)
+    assert LIMITS[0] < alone.value <= LEAST_DOUBTED

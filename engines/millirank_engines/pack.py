@@ -15,7 +15,7 @@ Ids = NDArray[np.generic]  # integers, shape (n,), without special tokens
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Sequences that lie somewhere in one array: nothing of them is copied before they are packed."""
+    """Sequences that lie somewhere in one array: parts of them are taken without a copy."""
 
     ids: Ids  # (total,)
     starts: NDArray[np.int64]  # where each begins there, (n,)
@@ -161,7 +161,12 @@ def _places(profile: Profile) -> tuple[NDArray[np.int64], NDArray[np.int64], NDA
         to it and 0 behind it, (length, length).
     """
     columns = np.arange(profile.length)
-    return np.arange(profile.batch) * profile.length, columns, np.tri(profile.length, dtype=np.int32)
+    return np.arange(profile.batch) * profile.length, columns, _upto(profile.length)
+
+
+@lru_cache(maxsize=64)
+def _upto(length: int) -> NDArray[np.int32]:
+    return np.tri(length, dtype=np.int32)
 
 
 def _feeds(ids: NDArray[np.int32], mask: NDArray[np.int32], types: NDArray[np.int32], spec: ModelSpec) -> Tensors:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import signal
@@ -184,31 +185,6 @@ async def test_both_frontends_answer_and_one_page_counts_for_all(service: Servic
     assert len(service.children()) == 4
 
 
-async def test_health_waits_until_the_last_frontend_answers(tiny_index: Path, folder: Path) -> None:
-    port = free_port()
-    with running(tiny_index, folder / "e", "--frontends", "2", "--device", "cpu", "--port", str(port)) as started:
-        until(lambda: len(started.children("frontend")) == 2)
-        held = started.children("frontend")[0]
-        held.suspend()  # long before it listens
-        try:
-            async with channels(f"127.0.0.1:{port}", 1) as one:
-
-                async def answers() -> bool:
-                    return await search(one[0]) == search_pb2.PHASE_RANKED
-
-                async def serving() -> bool:
-                    return await health(one[0]) == SERVING
-
-                await eventually(answers)
-                assert await health(one[0]) == NOT_SERVING
-                held.resume()
-                await eventually(serving)
-        finally:
-            held.resume()
-        async with channels(f"127.0.0.1:{port}", 24) as opened:
-            assert set(await asyncio.gather(*map(search, opened))) == {search_pb2.PHASE_RANKED}
-
-
 async def test_a_frontend_that_is_killed_is_replaced_and_every_call_ends(service: Service) -> None:
     first = {child.pid for child in service.children("frontend")}
     async with channels(service.target) as opened, Trickle(opened) as trickle:
@@ -218,6 +194,22 @@ async def test_a_frontend_that_is_killed_is_replaced_and_every_call_ends(service
         await eventually(lambda: len(up(service)) == 4)
     assert set(trickle.outcomes) <= {search_pb2.PHASE_RANKED, grpc.StatusCode.UNAVAILABLE}
     assert 'millirank_process_restarts_total{process="frontend-' in service.metrics()
+
+
+async def test_a_frontend_takes_no_connection_before_it_answers(service: Service) -> None:
+    frontends = service.children("frontend")
+    frontends[0].kill()
+    await eventually(lambda: not frontends[0].is_running())
+    outcomes: Counter[Outcome] = Counter()
+    back = math.inf
+    async with asyncio.timeout(PATIENCE):
+        while time.monotonic() < back + 1.5:  # ready is not yet rehearsed
+            async with channels(service.target) as opened:  # the kernel shares them out among those that listen
+                outcomes.update(await asyncio.gather(*map(search, opened)))
+            if back == math.inf and len(up(service)) == 4 and len(service.children("frontend")) == len(frontends):
+                back = time.monotonic()
+    assert set(outcomes) == {search_pb2.PHASE_RANKED}
+    assert {child.pid for child in service.children("frontend")} != {child.pid for child in frontends}
 
 
 async def test_with_every_core_killed_health_says_so_until_they_are_back(service: Service) -> None:

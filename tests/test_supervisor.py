@@ -10,7 +10,6 @@ from millirank.costs import CostTable
 from millirank.device import device_from_name
 from millirank.errors import ConfigError, Unavailable
 from millirank.metrics import Metrics
-from millirank.processes import supervisor as supervising
 from millirank.processes.control import (
     Address,
     Channel,
@@ -152,7 +151,7 @@ async def test_messages_arrive_whole_and_in_order_and_the_end_is_told() -> None:
         Ready(7),
         Deltas(bytes(300_000)),
         Fatal("käputt", foreseen=True),
-        Cores((Address(0, 3, "ipc:///a"), Address(1, 1, "ipc:///b")), serving=True),
+        Cores((Address(0, 3, "ipc:///a"), Address(1, 1, "ipc:///b"))),
         Stop(),
     ]
     for message in messages:
@@ -204,8 +203,7 @@ async def live(control, told):
     if told.name == "core-0" and broken:
         await asyncio.sleep(0.5)
         return
-    if not (told.directory / (told.name + ".mute")).exists():
-        channel.send(Serving())
+    channel.send(Serving())
     while (message := await channel.receive()) is not None:
         with (told.directory / (told.name + ".heard")).open("a") as heard:
             print(message, file=heard)
@@ -236,9 +234,8 @@ async def test_a_core_that_cannot_be_started_again_ends_the_service_with_its_wor
     assert (tmp_path / "core-0.runs").read_text() == "x" * (1 + Restarts.GIVE_UP)
     heard = (tmp_path / "frontend-0.heard").read_text().splitlines()
     endpoint = f"ipc://{tmp_path}/core-0-1"
-    alive = f"Cores(alive=(Address(index=0, epoch=1, endpoint='{endpoint}'),), serving={{}})"
-    assert any(alive.format(word) in heard for word in ("False", "True"))
-    assert heard[-1] == "Cores(alive=(), serving=True)"  # the only frontend has answered
+    assert f"Cores(alive=(Address(index=0, epoch=1, endpoint='{endpoint}'),))" in heard
+    assert heard[-1] == "Cores(alive=())"
 
 
 async def test_all_serve_the_snapshot_of_the_first_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -253,31 +250,3 @@ async def test_all_serve_the_snapshot_of_the_first_and_end_when_told(supervisor:
         await running
     assert (tmp_path / "core-0.heard").read_text() == "Stop()\n"
     assert (tmp_path / "frontend-0.heard").read_text().endswith("Stop()\n")
-
-
-@pytest.mark.parametrize("mute", [False, True])
-async def test_health_waits_for_every_frontend_but_not_for_ever(
-    mute: bool,  # noqa: FBT001 - whether the second one never answers
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    (tmp_path / "a_child.py").write_text(CHILD)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(supervising, "PATIENCE", 0.5 if mute else 60.0)
-    if mute:
-        (tmp_path / "frontend-1.mute").touch()
-    made = Supervisor(Settings(index=tmp_path, frontends=2, drain_seconds=1), tmp_path, Metrics())
-    for place in (*made.frontends, *made.cores):
-        place._module = "a_child"
-    caplog.set_level("INFO")
-    running = asyncio.create_task(made.run())
-    told = tmp_path / "frontend-0.heard"
-    async with asyncio.timeout(60):
-        while not told.exists() or "serving=True" not in told.read_text():
-            await asyncio.sleep(0.01)
-    assert [place.serving for place in made.frontends] == [True, not mute]
-    assert ("serving without frontend-1: their own messages say why" in caplog.text) is mute
-    assert told.read_text().splitlines()[0].endswith("serving=False)")
-    made.stop()
-    await running

@@ -58,14 +58,14 @@ class Listener:
         self._server = grpc.aio.server(options=options)
 
     async def start(self) -> None:
-        """Listens, and answers that it does not serve yet.
+        """Listens; answers that it does not serve yet, unless it was resumed before.
 
         Raises:
             ConfigError: if the address cannot be bound.
         """
         self._bind()
         self._probe.attach(self._server)
-        await self._tell(serving=False)
+        await self._tell(serving=self.service.pipeline is not None)
         await self._server.start()
         if self._trace is not None:
             self._trace.start()
@@ -107,10 +107,10 @@ class Listener:
                 settings.sla_ms,
             )
 
-    async def resume(self, pipeline: Pipeline, *, serving: bool = True) -> None:
-        """Answers queries from now on; serving is what its health says."""
+    async def resume(self, pipeline: Pipeline) -> None:
+        """Serves from now on."""
         self.service.pipeline = pipeline
-        await self._tell(serving=serving)
+        await self._tell(serving=True)
 
     async def pause(self) -> None:
         """Tells every new query UNAVAILABLE from now on."""

@@ -21,13 +21,13 @@ HEADER = 4  # bytes of a message's length
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The child has loaded what it needs: a core takes jobs from now on, a frontend listens."""
+    """The child has loaded what it needs: a core takes jobs from now on, a frontend rehearses."""
 
     snapshot: int  # that it has opened
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
-    """The frontend answers queries for the first time since it was started."""
+    """The frontend listens and answers queries from now on: its health is SERVING."""
 
 
 class Deltas(msgspec.Struct, frozen=True, tag=True):
@@ -55,7 +55,6 @@ class Cores(msgspec.Struct, frozen=True, tag=True):
     """All cores that are alive; jobs of those that are missing have failed."""
 
     alive: tuple[Address, ...]
-    serving: bool = False  # whether all frontends have answered, so that health may say so: they share a port
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

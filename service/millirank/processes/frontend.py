@@ -23,40 +23,33 @@ log = logging.getLogger("millirank.processes.frontend")  # this module is __main
 
 
 class FrontendRole:
-    """Serves while a core is alive; else it listens, refuses queries and says so in its health.
+    """Serves while a core is alive; later, without one, it refuses queries and says so in its health.
 
-    At the service's start its health waits until all frontends answer: they share a port.
+    It listens only when it can answer: frontends share a port, and the kernel hands connections to all that listen.
     """
 
     def __init__(self, assignment: Assignment, metrics: Metrics) -> None:
         self._assignment, self._metrics = assignment, metrics
         self._changed = asyncio.Event()  # set by each announcement
         self._fleet = Fleet()
-        self._all_answer = False
+        self._listens = False
 
     async def start(self) -> int:
         """See Role."""
         a = self._assignment
         self._listener = Listener(a.settings, shared=True, metrics=self._metrics)
-        await self._listener.start()
-        try:
-            self._side = await asyncio.to_thread(
-                FrontSide, a.settings, self._fleet, snapshot=a.snapshot, metrics=self._metrics
-            )
-        except BaseException:
-            await self._listener.stop()
-            raise
+        self._side = await asyncio.to_thread(
+            FrontSide, a.settings, self._fleet, snapshot=a.snapshot, metrics=self._metrics
+        )
         return self._side.snapshot.version
 
     def heard(self, cores: Cores) -> None:
         """See Role: jobs of cores that are missing have failed when this returns."""
         self._fleet.announce(cores.alive)
-        self._all_answer = cores.serving
         self._changed.set()
 
     async def serve(self, tell: Callable[[Message], None]) -> None:
         """See Role."""
-        said = False
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -64,7 +57,7 @@ class FrontendRole:
                 await self._listener.pause()
                 continue
             try:
-                if not said:
+                if not self._listens:
                     await self._listener.rehearse(self._side.pipeline)
             except (MillirankError, EngineError) as error:
                 log.warning("the rehearsal is tried again in %g s: %s", RETRY, error)
@@ -72,15 +65,17 @@ class FrontendRole:
                 self._changed.set()
                 continue
             if self._fleet.available:  # still
-                await self._listener.resume(self._side.pipeline, serving=self._all_answer)
-                if not said:
+                await self._listener.resume(self._side.pipeline)
+                if not self._listens:
+                    await self._listener.start()
+                    self._listens = True
                     tell(Serving())
-                    said = True
 
     async def stop(self) -> None:
         """See Role."""
-        await self._listener.drain()
-        await self._listener.stop()
+        if self._listens:
+            await self._listener.drain()
+            await self._listener.stop()
         self._fleet.close()
         self._side.close()
 

@@ -15,7 +15,6 @@ from .control import Address, Assignment, CoreAssignment, Cores, Deltas, Fatal, 
 from .place import Place
 
 GRACE = 5.0  # seconds that a process may take to end, beyond what it drains
-PATIENCE = 30.0  # seconds for which the health of frontends that answer waits for the others
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +35,7 @@ class Supervisor:
         self.frontends = [Place(f"frontend-{n}", "frontend") for n in range(settings.frontends)]
         self.cores = [Place(f"core-{n}", "corehost") for n in range(len(settings.devices))]
         self._stop = asyncio.Event()
-        self._served = self._patient = False
+        self._served = False
 
     async def run(self) -> None:
         """Serves until stop.
@@ -107,11 +106,9 @@ class Supervisor:
             self._ready(place, message.snapshot)
         elif isinstance(message, Serving):
             place.serving = True
-            if not self._late():
-                self._serve()
-            elif not self._patient:
-                self._patient = True
-                asyncio.get_running_loop().call_later(PATIENCE, self._serve)
+            if not self._served and all(frontend.serving for frontend in self.frontends):
+                self._served = True
+                log.info("serving on %s:%d", self._settings.host, self._settings.port)
         elif isinstance(message, Deltas):
             try:
                 self._metrics.merge(place.name, message.data)
@@ -119,20 +116,6 @@ class Supervisor:
                 log.error("%s", error)  # noqa: TRY400 - it says all
         elif isinstance(message, Fatal):
             place.words, place.foreseen = message.words, message.foreseen
-
-    def _late(self) -> list[str]:
-        """The frontends that do not answer."""
-        return [frontend.name for frontend in self.frontends if not frontend.serving]
-
-    def _serve(self) -> None:
-        """Lets every frontend that answers say so in its health, from now on."""
-        if self._served or self._stop.is_set():
-            return
-        self._served = True
-        if late := self._late():
-            log.warning("serving without %s: their own messages say why they do not answer", ", ".join(late))
-        log.info("serving on %s:%d", self._settings.host, self._settings.port)
-        self._announce()
 
     def _ready(self, place: Place, snapshot: int) -> None:
         if self._pinned() not in (None, snapshot):
@@ -154,8 +137,7 @@ class Supervisor:
 
     def _alive(self) -> Cores:
         ready = [place for place in self.cores if place.snapshot is not None]
-        alive = tuple(Address(self.cores.index(p), p.epoch, self._endpoint(p, p.epoch)) for p in ready)
-        return Cores(alive, self._served)
+        return Cores(tuple(Address(self.cores.index(p), p.epoch, self._endpoint(p, p.epoch)) for p in ready))
 
     def _announce(self) -> None:
         for frontend in self.frontends:

@@ -77,14 +77,20 @@ Stored = Mapping[str, NDArray[np.float32]]
 Chosen = tuple[list[list[str]], str]  # an order of each query, and what they were made with
 
 
-def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
-    """Places of the heads by set: people's queries whole and in halves (not the demo's), rule-made ones by segment."""
+def sets_of(name: str, heads: Sequence[Head], *, segments: bool) -> dict[str, list[int]]:
+    """Places of the heads by set: people's queries whole and in halves (the demo's are too few), rule-made ones whole.
+
+    Args:
+        name: of the catalogue.
+        heads: of its queries.
+        segments: whether rule-made ones stand by segment, too.
+    """
     found: dict[str, list[int]] = {}
     for place, head in enumerate(heads):
         names = [f"{name} {head.set}"]
         if head.set == "judged" and name != "demo":
             names.append(f"{name} {half(head.query)}")
-        if head.segment:
+        if segments and head.segment:
             names.append(f"{name} {head.set}: {head.segment}")
         for one in names:
             found.setdefault(one, []).append(place)
@@ -192,7 +198,7 @@ def main() -> None:
         if given.folds and (found := choice(name, heads, stored, models, given.folds)):
             orders[CHOSEN] = found[0]
             picked.append(found[1])
-        for case, places in sets_of(name, heads).items():
+        for case, places in sets_of(name, heads, segments=True).items():
             chosen = [heads[place] for place in places]
             scores = {
                 model: scored(chosen, [order[place] for place in places])

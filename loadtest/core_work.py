@@ -11,14 +11,14 @@ several rounds, the cases in turn.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from frontend_work import code_of, compared
 from numpy.typing import NDArray
 from report import Row, show, write
 
@@ -83,35 +83,31 @@ def seconds(core: Core, snapshot: Snapshot, sla: float) -> tuple[float, float]:
     return taken / QUERIES, sum(depths) / QUERIES
 
 
-def compared(index: Path, checkouts: Sequence[Path]) -> list[Row]:
-    """Before and after, by turns."""
-    children = [
-        subprocess.Popen(  # noqa: S603 - our own arguments
+def by_turns(index: Path, checkouts: Mapping[str, Path]) -> list[Row]:
+    """Checkouts called before and after, each in a process of its own; their first rounds are not counted."""
+    figures: dict[str, dict[str, list[float]]] = {name: {} for name in checkouts}
+    children = {
+        name: subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, __file__, "--index", str(index), "--child"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(str(path / name) for name in ("service", "engines"))},
+            env=code_of(path),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for path in checkouts
-    ]
-    found = np.empty((ROUNDS + 1, len(children), len(CASES)))
-    for number, row in enumerate(found):
-        for place in sorted(range(len(children)), reverse=bool(number % 2)):
-            told, heard = children[place].stdin, children[place].stdout
+        for name, path in checkouts.items()
+    }
+    for number in range(ROUNDS + 1):
+        for name in sorted(children, reverse=bool(number % 2)):
+            told, heard = children[name].stdin, children[name].stdout
             assert told is not None  # noqa: S101 - asked for
             assert heard is not None  # noqa: S101
-            told.write("\n")
-            told.flush()
-            row[place] = [float(word) for word in heard.readline().split()]
-    for child in children:
+            print(file=told, flush=True)
+            for case, taken in zip(CASES, map(float, heard.readline().split()), strict=True):
+                if number:
+                    figures[name].setdefault(f"{case} (µs a query)", []).append(1e6 * taken)
+    for child in children.values():
         child.communicate()
-    rows = []
-    for case, (before, after) in zip(CASES, found[1:].transpose(2, 1, 0), strict=True):  # the first is not counted
-        rows += [Row(case, "before", 1e6 * float(np.median(before)), "µs a query")]
-        rows += [Row(case, "after", 1e6 * float(np.median(after)), "µs a query")]
-        rows += [Row(case, "ratio", float(np.median(after / before)), "")]
-    return rows
+    return list(compared("core", figures))
 
 
 def main() -> None:
@@ -122,7 +118,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help="measures at every line of its input, for --before")
     given = parser.parse_args()
     if given.before is not None:
-        show(compared(given.index, (given.before, Path(__file__).parent.parent)))
+        show(by_turns(given.index, {"before": given.before.resolve(), "after": Path(__file__).parent.parent}))
         return
     core, snapshot = core_of(given.index)
     if given.child:

@@ -16,13 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from options import parser_of
 from report import Row, write
+from variants import FirstStage
 
-from millirank.catalog.indexes import HNSW_EF_CONSTRUCTION, HNSW_EF_SEARCH, HNSW_M, exact_top, read_vectors
-from millirank.catalog.ingest import Models
-from millirank.catalog.snapshot import Snapshot
+from millirank.catalog.indexes import (
+    HNSW_EF_CONSTRUCTION,
+    HNSW_EF_SEARCH,
+    HNSW_M,
+    exact_top,
+    read_vectors,
+    recall_of,
+)
+from millirank.catalog.vectors import encode_all
 from millirank.segments import segments
-from millirank.tokens import Tokenizer
-from millirank_engines import open_engine
 
 FOUND = 100
 COUNT, SEED = 40, 11  # queries of each segment
@@ -82,8 +87,7 @@ def rows_of(vectors: NDArray[np.float32], queries: NDArray[np.float32], rounds: 
             rows.append(Row(f"hnsw/{kind}", f"{how} p50", 1e6 * statistics.median(mine), "µs"))
             rows.append(Row(f"hnsw/{kind}", f"{how} ratio", ratio, ""))
         _, rank = index.search(queries, FOUND)
-        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(rank, best, strict=True))
-        rows.append(Row(f"hnsw/{kind}", "recall@100", hits / best.size, ""))
+        rows.append(Row(f"hnsw/{kind}", "recall@100", recall_of(rank, best), ""))
         rows.append(Row(f"hnsw/{kind}", "size", faiss.serialize_index(index).nbytes / 2**20, "MiB"))
     return rows
 
@@ -94,13 +98,11 @@ def main() -> None:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    snapshot = Snapshot.open(given.index)
-    loaded = open_engine(given.index / "engines" / "encoder")
-    tokens = Tokenizer(loaded.tokenizer, loaded.spec)
-    made_by_rules = segments(snapshot.products(range(len(snapshot))), count=COUNT, seed=SEED)
+    stage = FirstStage(given.index)
+    made_by_rules = segments(stage.snapshot.products(range(len(stage.snapshot))), count=COUNT, seed=SEED)
     asked = [query for segment in made_by_rules.values() for query in segment.judgments]
-    queries = Models(loaded.engine, tokens, tokens).query_vectors(asked)
-    rows = rows_of(read_vectors(snapshot.path / "dense.faiss"), queries, given.rounds)
+    queries = encode_all(stage.encoder.engine, stage.encoder.spec, stage.tokens.queries(asked))
+    rows = rows_of(read_vectors(stage.snapshot.path / "dense.faiss"), queries, given.rounds)
     rows.append(Row("hnsw", "queries", len(queries), ""))
     write(given.name, "What the dense index keeps", NOTES, rows, given.out)
 

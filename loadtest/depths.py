@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from firststage import half
+from ablation import sets_of
 from heads import Head, heads_of, scored
 from interleave import by_turns, drawn
+from nested import MEASURES
 from numpy.typing import NDArray
 from report import Row, paired_rows, percentiles, write
 
@@ -26,7 +27,6 @@ from millirank_engines.base import cheapest_profile
 DEPTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 50)
 LENGTH = 40  # tokens of a pair: three special ones, a query of a few, a product of 32
 BUDGETS = (4, 6, 8, 12, 20, 50, 100)  # milliseconds for the reranker alone
-MEASURES = ("ndcg@10", "ndcg@10 judged")
 NOTES = (
     "Every depth is timed as one call of so many pairs of 40 tokens, models and depths interleaved in random order on",
     "one machine, which others share; `depth` is the largest whose median fits the milliseconds that the reranker has,",
@@ -35,16 +35,6 @@ NOTES = (
     "were standardised over that head alone: two candidates then had 1 and -1 whatever lay between them, and the fused",
     "order, which counts twice as much, always won.",
 )
-
-
-def sets_of(name: str, heads: Sequence[Head]) -> dict[str, list[int]]:
-    """Places of the heads by set: the demo's people are few, and stand whole."""
-    found: dict[str, list[int]] = {}
-    for place, head in enumerate(heads):
-        found.setdefault(f"{name} {head.set}", []).append(place)
-        if head.set == "judged" and name != "demo":
-            found.setdefault(f"{name} {half(head.query)}", []).append(place)
-    return found
 
 
 def orders_at(heads: Sequence[Head], scores: NDArray[np.float32], depth: int) -> list[list[str]]:
@@ -132,7 +122,7 @@ def main() -> None:
     for text in given.heads:
         name, _, folder = text.partition("=")
         heads = heads_of(Path(folder))
-        for case, places in sets_of(name, heads).items():
+        for case, places in sets_of(name, heads, segments=False).items():
             chosen = [heads[place] for place in places]
             deepest = max(head.depth + head.exact for head in chosen)
             depths = (0, *(depth for depth in DEPTHS if depth <= deepest))

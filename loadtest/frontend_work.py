@@ -68,12 +68,16 @@ class Server:
         return found
 
 
+def code_of(checkout: Path) -> dict[str, str]:
+    """The environment in which Python runs a checkout's code."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(checkout / name) for name in ("service", "engines"))}
+
+
 @contextlib.contextmanager
 def serving(
     checkout: Path, roles: tuple[str, ...], index: Path, folder: str, sla: float, traces: Path | None = None
 ) -> Iterator[Server]:
     """A server on the code of a checkout, stopped until it is told to go on; it traces where there is a folder for."""
-    path = os.pathsep.join(str(checkout / name) for name in ("service", "engines"))
     endpoint = f"ipc://{folder}/{sum(1 for _ in Path(folder).iterdir())}"
     server = Server({}, 0)
     options = [str(index), endpoint, str(sla), *([str(traces)] if traces else [])]
@@ -81,7 +85,7 @@ def serving(
         for role in roles:
             process = server.processes[role] = subprocess.Popen(  # noqa: S603 - our own arguments
                 [sys.executable, str(HERE / "frontend_side.py"), role, *options],
-                env={**os.environ, "PYTHONPATH": path},
+                env=code_of(checkout),
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -130,10 +134,9 @@ def figures(done: Run, spent: dict[str, float]) -> Iterator[tuple[str, float]]:
 
 def stages(checkout: Path, index: Path, queries: list[str]) -> dict[str, float]:
     """Seconds of each stage."""
-    path = os.pathsep.join(str(checkout / name) for name in ("service", "engines"))
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, str(HERE / "frontend_side.py"), "stages", str(index), "-"],
-        env={**os.environ, "PYTHONPATH": path},
+        env=code_of(checkout),
         input=json.dumps(queries),
         capture_output=True,
         text=True,

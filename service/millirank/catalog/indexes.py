@@ -168,9 +168,7 @@ def write_dense(
         return DenseReport("flat", dim, 1.0, 0)
     k = min(RECALL_AT, rows)
     _, found = index.search(queries, k)
-    best = exact_top(vectors, queries, k)
-    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True))
-    recall = hits / (k * len(queries))
+    recall = recall_of(found, exact_top(vectors, queries, k))
     return DenseReport("hnsw", dim, recall, len(queries), HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF_SEARCH)
 
 
@@ -188,6 +186,11 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
         raise CatalogError(f"{path} is no dense index ({error}): run `millirank index` again") from error
     vectors: NDArray[np.float32] = index.reconstruct_n(0, index.ntotal)
     return vectors
+
+
+def recall_of(found: NDArray[np.int64], best: NDArray[np.int64]) -> float:
+    """The share of the best rows of each query, (n, k), that are among those found, (n, k)."""
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True)) / best.size
 
 
 def exact_top(vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -148,7 +148,7 @@ class CoreHost:
             log.error("refused: %s", why)
         else:
             peer.who, peer.seen = hello.who, 0
-            self._send(peer, [self._load(peer)])
+            self._send(peer, [wire.Load(*self._load(), peer.seen)])
 
     def _submit(self, peer: _Peer, record: wire.Encode | wire.Rerank) -> None:
         peer.seen = record.id
@@ -180,13 +180,14 @@ class CoreHost:
                 peer, job, result = self._ended.popleft()
                 if peer.jobs.pop(job, None) is not None:
                     answers.setdefault(peer, []).append(codec.record_from_result(job, result))
+            load = self._load()
             for peer, records in answers.items():
-                records.append(self._load(peer))
-                self._send(peer, records)
+                self._send(peer, [*records, wire.Load(*load, peer.seen)])
 
-    def _load(self, peer: _Peer) -> wire.Load:
-        now, backlog, each = time.monotonic(), self._core.backlog(), self._core.each
-        return wire.Load(now, backlog.encode, backlog.rerank, each.encode, each.rerank, peer.seen)
+    def _load(self) -> tuple[float, float, float, float, float]:
+        """What all frontends are told: the time, what a new encode and rerank wait for, and what one more costs."""
+        backlog, each = self._core.backlog(), self._core.each
+        return time.monotonic(), backlog.encode, backlog.rerank, each.encode, each.rerank
 
     def _send(self, peer: _Peer, records: list[wire.Answer] | tuple[()] = ()) -> None:
         """Sends a frontend records, and what it has not taken before; what it does not take now waits for its turn."""

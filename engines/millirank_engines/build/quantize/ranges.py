@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from millirank_engines.base import BackendUnavailable, EngineError
 from millirank_engines.build.progress import Progress
+from millirank_engines.device import cores
 
 from .data import CalibrationData
 from .scales import group_of
@@ -105,6 +106,7 @@ def tapped(onnx: Path, taps: Mapping[str, str]) -> Any:  # noqa: ANN401 - onnxru
     )
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = cores()  # by default it takes those of the machine
     return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

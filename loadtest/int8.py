@@ -28,12 +28,12 @@ FROM = ("machine", "commit", "date", "command")  # of a result
 BEFORE = ("ModelOpt", "time/")  # what a run without ModelOpt keeps of an earlier one: in the case of its rows
 NOTES = (
     "What each precision of the shipped models' real weights answers to the same queries, beside FP32. `fp16` is the",
-    "FP16 graph that TensorRT is built from, every output of a node that is FP16 rounded to it; normalization, pooling",
-    "and classifier are FP32 in that graph, and so are the sums inside a product here. It rounds more often than a GPU,",
-    "which fuses nodes, and says nothing of one that sums in FP16. INT8 rows are Q/DQ graphs with exact products, as on",
-    "hardware that multiplies INT8, and FP32 between them: none of them depends on what this processor has. All linear",
-    "layers are INT8, none spared, but for `int8 as it ships`, the scales in the package. `alpha chosen`: each layer's",
-    "smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges.",
+    "FP16 graph that TensorRT is built from, every FP16 output of a node rounded to it; normalization, pooling and",
+    "classifier are FP32 in that graph, and here so are the sums inside a product. It rounds more often than a GPU,",
+    "which fuses nodes, and says nothing of one that sums in FP16. INT8 rows are Q/DQ graphs with exact products, as",
+    "on hardware that multiplies INT8, and FP32 between them: none of them depends on what this processor has. All",
+    "linear layers are INT8, none spared, but for `int8 as it ships`, the scales in the package. `alpha chosen`: each",
+    "layer's smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges.",
 )
 EARLIER = (
     "Sections `before` are of an earlier run, with ModelOpt, which quantizes the same graph from the same data, run as",

@@ -33,7 +33,8 @@ NOTES = (
     "which fuses nodes, and says nothing of one that sums in FP16. INT8 rows are Q/DQ graphs with exact products, as",
     "on hardware that multiplies INT8, and FP32 between them: none of them depends on what this processor has. All",
     "linear layers are INT8, none spared, but for `int8 as it ships`, the scales in the package. `alpha chosen`: each",
-    "layer's smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges.",
+    "layer's smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges. Where they",
+    "are, GELU's floor lies at the very end of the range; a cut by entropy falls before it, so that many values change.",
 )
 EARLIER = (
     "Sections `before` are of an earlier run, with ModelOpt, which quantizes the same graph from the same data, run as",

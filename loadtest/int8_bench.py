@@ -161,7 +161,7 @@ def steps(task: Task, *, modelopt: bool) -> Iterator[Step]:
     yield "fp32, fp16", Bench.floats
     yield SHIPS, partial(Bench.shipped, how=SHIPS)
     recipes = [(source, Recipe(method)) for source in SOURCES for method in METHODS]
-    recipes += [("catalogue", Recipe(shift=False))]
+    recipes += [("catalogue", Recipe(method, shift=False)) for method in ("max", "entropy")]
     recipes += [("catalogue", Recipe(alpha=alpha, shift=False)) for alpha in ALPHAS]
     recipes += [("catalogue", Recipe(weight_bits=WEIGHT_BITS - 1))]
     for source, recipe in recipes:

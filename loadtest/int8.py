@@ -34,7 +34,7 @@ NOTES = (
     "on hardware that multiplies INT8, and FP32 between them: none of them depends on what this processor has. All",
     "linear layers are INT8, none spared, but for `int8 as it ships`, the scales in the package. `alpha chosen`: each",
     "layer's smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges. Where they",
-    "are, GELU's floor lies at the very end of the range; a cut by entropy falls before it, so that many values change.",
+    "are, GELU's floor lies at the end of the range; a cut by entropy falls before it, so that many values change.",
 )
 EARLIER = (
     "Sections `before` are of an earlier run, with ModelOpt, which quantizes the same graph from the same data, run as",

@@ -116,6 +116,18 @@ def test_a_cross_encoder_joins_the_mined_scores(work: Path, teacher: Path) -> No
 
 
 @needs_torch
+def test_several_teachers_are_added_and_each_is_scored_once(work: Path, teacher: Path, tmp_path: Path) -> None:
+    lists = Lists.open(work)
+    named = [(teacher, 0.5), (write_model(tmp_path / "other", Tiny(task="rerank", layers=1)), 1.5)]
+    alone = [train.taught(lists, work, [CrossTeacher(*one)], "cpu", mined_weight=0).targets for one in named]
+    mined = lists.kind == TEACHER
+    assert np.abs(alone[0][mined] - alone[1][mined] / 3).max() > 1e-3  # they say different things
+    both = train.taught(lists, work, [CrossTeacher(*one) for one in named], "cpu", mined_weight=0)
+    np.testing.assert_allclose(both.targets[mined], alone[0][mined] + alone[1][mined], atol=1e-5)
+    assert len(list(work.glob("teacher-*.npy"))) == len(named)
+
+
+@needs_torch
 def test_a_teacher_of_another_template_scores_anew(work: Path, teacher: Path) -> None:
     lists = Lists.open(work)
     whole = train.taught(lists, work, [CrossTeacher(teacher)], "cpu", mined_weight=0)

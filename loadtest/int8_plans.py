@@ -24,6 +24,7 @@ from millirank_engines.manifest import parse_profile
 
 QUANTIZED = ("int8", "fp8")
 LONGER = 1.7  # times the limit for what has always ended; FP16 of BERT-base took 110 to 150 s
+SILENT = 2.5  # times the limit for FP8, whose kernels are compiled for more than a minute, in silence
 LATER = 0.6  # times the limit for what is tried after that
 LEAST = 15.0  # seconds that a build is worth beginning for
 TOLD = "made.json"
@@ -169,7 +170,8 @@ class Plans:
         if left < LEAST:
             self._notes.append(f"{name}, was left out for want of time.")
             return None
-        limit = self._given.limit * (LATER if way.later else 1 if precision in QUANTIZED else LONGER)
+        first = SILENT if precision == "fp8" else 1 if precision in QUANTIZED else LONGER
+        limit = self._given.limit * (LATER if way.later else first)
         print(f"  building {name}", flush=True)
         log = f"{self._given.name}.{self._subject.name}.{precision}.{'+'.join(buckets)}.{way.short}.log"
         try:

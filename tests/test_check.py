@@ -89,7 +89,7 @@ def test_our_own_graphs_are_clean(tmp_path: Path) -> None:
             assert not report.findings, said(report)
             assert report.facts["normalization"] == "post-LN"
             assert "2 attention blocks" in report.facts["graph"]
-            for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)):
+            for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True, time_major=True)):
                 half = export_model(str(source), tmp_path / "half", task=tiny.task, precision="fp16", form=form)
                 report = check_graph(onnx.load(half.folder / "model.onnx"), 59)
                 assert not report.findings, said(report)

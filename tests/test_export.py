@@ -217,8 +217,11 @@ def test_word_embeddings_and_tokenizer_are_shared(folders: dict[str, Path], tmp_
     assert export_model(str(shared), tmp_path / "out", task="rerank").spec.hash != export.spec.hash
 
 
-@pytest.mark.parametrize("form", [Form(joined_qkv=True), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)])
-@pytest.mark.parametrize("name", ["bert-cls", "bert-rerank"])
+@pytest.mark.parametrize(
+    "form",
+    [*map(Form.parse, ("joined-qkv", "half-norm", "time-major", "half-norm,joined-qkv,time-major"))],
+)
+@pytest.mark.parametrize("name", ["bert-mean", "bert-cls", "bert-rerank"])
 def test_another_form_of_the_graph_says_the_same(
     folders: dict[str, Path], exports: dict[str, Export], tmp_path: Path, name: str, form: Form
 ) -> None:
@@ -234,8 +237,30 @@ def test_another_form_of_the_graph_says_the_same(
     np.testing.assert_allclose(run_in_onnx(half.folder / "model.onnx", feeds), truth, atol=bound)
 
 
+def test_gelu_by_tanh_changes_no_more_than_rounding_does(
+    folders: dict[str, Path], exports: dict[str, Export], tmp_path: Path
+) -> None:
+    source, exact = str(folders["bert-mean"]), exports["bert-mean"].folder / "model.onnx"
+    feeds = packed(exports["bert-mean"])
+    truth = run_in_openvino(exact, feeds)
+    graphs = {}
+    for name, precision, form in (
+        ("rounded", "fp16", Form()),
+        ("tanh", "fp16", Form(tanh_gelu=True)),
+        ("fp32", "fp32", Form(tanh_gelu=True)),
+    ):
+        made = export_model(source, tmp_path / name, task="embed", precision=precision, form=form)  # type: ignore[arg-type]
+        graphs[name] = made.folder / "model.onnx"
+    assert graphs["fp32"].read_bytes() == exact.read_bytes()
+    assert b"Tanh" in graphs["tanh"].read_bytes()
+    assert b"Erf" not in graphs["tanh"].read_bytes()
+    rounded, tanh = (run_in_onnx(graphs[name], feeds) for name in ("rounded", "tanh"))
+    assert 0 < np.abs(tanh - rounded).max() < 1e-3
+    assert np.abs(tanh - truth).mean() < 1.5 * np.abs(rounded - truth).mean()
+
+
 def test_forms_are_read_as_they_are_written() -> None:
-    for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True)):
+    for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True), Form(tanh_gelu=True)):
         assert Form.parse(str(form)) == form
-    with pytest.raises(EngineError, match="no form flat: use half-norm, joined-qkv"):
+    with pytest.raises(EngineError, match="no form flat: use half-norm, joined-qkv, time-major, tanh-gelu"):
         Form.parse("half-norm,flat")

@@ -28,6 +28,7 @@ from millirank_engines.build.parser import NetworkRefused
 from millirank_engines.build.plan import Options, PlanFailed, plan_from_onnx
 from millirank_engines.build.profiles import Profiles, default_profiles, profiles_around
 from millirank_engines.build.progress import Phases
+from millirank_engines.build.tensorrt import FORM
 from millirank_engines.gpu import Gpu
 from millirank_engines.model import ENCODER, RERANKER
 
@@ -74,7 +75,7 @@ def plan(onnx_file: Path, profiles: Profiles = NARROW, **more: Any) -> bytes:
 
 @pytest.mark.parametrize(("model", "task"), [(ENCODER, "embed"), (RERANKER, "rerank")])
 def test_the_shipped_models_build_with_all_their_profiles(model: str, task: Task, tmp_path: Path) -> None:
-    export = export_model(model, tmp_path, task=task, precision="fp16", form=Form(half_norm=True))
+    export = export_model(model, tmp_path, task=task, precision="fp16", form=FORM)
     profiles = default_profiles(export.spec)
     assert len(profiles.optimization) == 3
     said: list[str] = []
@@ -88,7 +89,7 @@ def test_the_shipped_models_build_with_all_their_profiles(model: str, task: Task
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
-@pytest.mark.parametrize("form", [Form(), Form(half_norm=True, joined_qkv=True)])
+@pytest.mark.parametrize("form", [Form(), Form(half_norm=True, joined_qkv=True), FORM])
 def test_every_form_of_the_graph_builds_at_every_precision(
     source: Path, tmp_path: Path, precision: Any, form: Form
 ) -> None:

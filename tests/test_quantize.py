@@ -30,6 +30,7 @@ from millirank_engines.build.quantize.ranges import Histogram, amax, histograms
 from millirank_engines.build.quantize.scales import Scales, group_of
 from millirank_engines.build.quantize.sensitivity import Deviation, Deviations, deviation, spared
 from millirank_engines.build.quantize.smoothing import Inputs, smoothed
+from millirank_engines.build.tensorrt import FORM
 from millirank_engines.openvino import OpenVinoEngine
 
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
@@ -94,7 +95,7 @@ def widened(name: str, scales: Scales) -> bool:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("form", [Form(), Form(half_norm=True, joined_qkv=True)])
+@pytest.mark.parametrize("form", [Form(), Form(half_norm=True, joined_qkv=True), FORM])
 def test_linear_layers_are_products_between_q_and_dq(
     source: str, scales: Scales, tmp_path: Path, precision: str, form: Form
 ) -> None:
@@ -165,7 +166,7 @@ def test_smoothing_alone_changes_nothing(
     assert scales.smoothing
     dice = np.random.default_rng(0)
     shift = {group: dice.normal(0, 0.3, len(vector)).astype(np.float32) for group, vector in scales.smoothing.items()}
-    for form in (Form(), Form(joined_qkv=True)):
+    for form in (Form(), Form(joined_qkv=True), Form(time_major=True)):
         even = Scales(smoothing=scales.smoothing, shift=shift)
         export_model(source, tmp_path, task="embed", form=form, scales=even)
         np.testing.assert_allclose(embeddings(tmp_path, data), embeddings(exported.folder, data), atol=2e-5)
@@ -228,7 +229,7 @@ def test_sums_that_a_float16_cannot_hold_are_float32(source: str, scales: Scales
     assert types(replace(plain, smoothing={other: np.ones_like(scales.mean[other])})) == {onnx.TensorProto.FLOAT16}
 
 
-@pytest.mark.parametrize("form", [Form(), Form(joined_qkv=True), Form(rounded_weights=True)])
+@pytest.mark.parametrize("form", [Form(), Form(joined_qkv=True), Form(rounded_weights=True), Form(time_major=True)])
 def test_what_is_widened_for_tensorrt_computes_the_same(
     source: str, scales: Scales, data: CalibrationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
 ) -> None:
@@ -259,7 +260,7 @@ def test_tensorrt_rtx_builds_a_plan_of_it_without_a_gpu(source: str, scales: Sca
     from millirank_engines.build.plan import Options, plan_from_onnx
     from millirank_engines.build.profiles import profiles_around
 
-    export_model(source, tmp_path, task="embed", precision="fp16", form=Form(half_norm=True), scales=scales)
+    export_model(source, tmp_path, task="embed", precision="fp16", form=FORM, scales=scales)
     narrow = profiles_around([Profile(1, 8), Profile(2, 16)])
     plan = plan_from_onnx(
         tmp_path / "model.onnx", narrow, backend="tensorrt-rtx", options=Options(capabilities=((8, 9),))

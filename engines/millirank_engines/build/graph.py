@@ -6,6 +6,9 @@ they were no faster in OpenVINO (10x32, 50x32), and TensorRT joins them itself; 
 layer computes only the rows that its head reads: under CLS pooling and in rerankers the first token alone, 13 % less
 time in six layers.
 
+TensorRT's attention wants rows token by token, (length, batch, hidden), and turns them itself, once where all is
+float16, but in front of and behind every attention where Q/DQ nodes lie between: a Form is time-major from the start.
+
 Precision lies in the types (TensorRT 11 knows no other way): in FP16 every weight and activation is float16, except
 where range or resolution would suffer: LayerNormalization, the pooled sum, its norm, a classifier's last dot product.
 What differs by the runtime that reads the graph is a Form.
@@ -54,6 +57,8 @@ class Form:
 
     half_norm: bool = False  # FP16: LayerNormalization takes and gives float16; its mean and variance stay float32
     joined_qkv: bool = False  # query, key and value are one product, where they read the same rows
+    time_major: bool = False  # rows lie token by token, (length, batch, hidden), instead of text by text
+    tanh_gelu: bool = False  # FP16: GELU by its tanh approximation, which changes less than FP16's rounding does
     rounded_weights: bool = False  # INT8 weights as the floats that they stand for: products are exact everywhere
 
     @classmethod
@@ -81,6 +86,11 @@ class _Builder(Dense):
     ) -> None:
         super().__init__(Graph(precision, rounded=form.rounded_weights), weights, scales)
         self.network, self.form = network, form
+        self.token, self.text = (0, 1) if form.time_major else (1, 0)  # axes of the rows
+
+    def ordered(self, name: str) -> str:
+        """An input, (batch, length), in the order of the rows."""
+        return self.graph.op("Transpose", f"{name}/turned", name, perm=[1, 0]) if self.form.time_major else name
 
     def normalized(self, x: str, name: str) -> str:
         graph, wide, epsilon = self.graph, not self.form.half_norm, self.network.epsilon
@@ -94,7 +104,7 @@ class _Builder(Dense):
         graph, op = self.graph, self.graph.op
         if self.network.activation == "relu":
             return op("Relu", f"{name}/relu", x)
-        if self.network.activation == "gelu":
+        if self.network.activation == "gelu" and not (self.form.tanh_gelu and graph.half):
             gate = op("Erf", f"{name}/erf", op("Div", f"{name}/scaled", x, graph.scalar(math.sqrt(2))))
         else:
             cube = op("Pow", f"{name}/cube", x, graph.scalar(3.0))
@@ -114,16 +124,19 @@ class _Builder(Dense):
         first, end = network.first_position, network.first_position + network.max_length
         words, positions, types = (self.weights[f"embeddings.{kind}_embeddings.weight"] for kind in TABLES)
         positions = positions[first:end] if network.type_ids else positions[first:end] + types[0]
+        positions = positions[:, None] if self.form.time_major else positions
         table = graph.weight("embeddings.position_embeddings.weight", positions)
         length = op(
             "Slice", "embeddings/length", op("Shape", "embeddings/shape", "input_ids"), *map(graph.integers, (1, 2, 0))
         )
         rows = op("Slice", "embeddings/positions", table, graph.integers(0), length, graph.integers(0))
-        word = op("Gather", "embeddings/words", graph.weight("embeddings.word_embeddings.weight", words), "input_ids")
+        table = graph.weight("embeddings.word_embeddings.weight", words)
+        word = op("Gather", "embeddings/words", table, self.ordered("input_ids"))
         x = op("Add", "embeddings/placed", word, rows)
         if network.type_ids:
             table = graph.weight("embeddings.token_type_embeddings.weight", types)
-            x = op("Add", "embeddings/typed", x, op("Gather", "embeddings/types", table, "token_type_ids"))
+            kinds = op("Gather", "embeddings/types", table, self.ordered("token_type_ids"))
+            x = op("Add", "embeddings/typed", x, kinds)
         return self.normalized(x, "embeddings.LayerNorm")
 
     def mask(self) -> str:
@@ -134,7 +147,7 @@ class _Builder(Dense):
         return op("Unsqueeze", "mask/keys", op("Mul", "mask/added", padded, graph.scalar(MASKED)), graph.integers(1, 2))
 
     def projections(self, queries: str, x: str, name: str) -> tuple[str, ...]:
-        """Query, scaled by the root of a head's width, key and value: (batch, rows, hidden) each."""
+        """Query, scaled by the root of a head's width, key and value, each in the order of the rows."""
         hidden = self.network.hidden
         scales = (1 / math.sqrt(hidden // self.network.heads), 1.0, 1.0)
         if not self.form.joined_qkv:
@@ -145,7 +158,7 @@ class _Builder(Dense):
         return (*(self.dense(queries, f"{name}.{p}", scales[0]) for p in apart), *joined)
 
     def attention(self, queries: str, x: str, mask: str, name: str) -> str:
-        """Multi-head attention of the rows of queries over those of x; both (batch, rows, hidden)."""
+        """Multi-head attention of the rows of queries over those of x; both in three axes, the last of them hidden."""
         graph, op, heads = self.graph, self.graph.op, self.network.heads
         width = self.network.hidden // heads
         split = graph.integers(0, 0, heads, width)
@@ -154,18 +167,19 @@ class _Builder(Dense):
             return op("Transpose", f"{name}/{part}", op("Reshape", f"{name}/{part}/split", rows, split), perm=order)
 
         rows = self.projections(queries, x, f"{name}.self")
-        orders = ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])
+        token, text = self.token, self.text
+        orders = ([text, 2, token, 3], [text, 2, 3, token], [text, 2, token, 3])
         query, key, value = (headed(r, part, order) for r, part, order in zip(rows, PARTS, orders, strict=True))
         scores = op("Add", f"{name}/masked", op("MatMul", f"{name}/scores", query, key), mask)
         context = op("MatMul", f"{name}/context", op("Softmax", f"{name}/softmax", scores, axis=-1), value)
-        turned = op("Transpose", f"{name}/rows", context, perm=[0, 2, 1, 3])
+        turned = op("Transpose", f"{name}/rows", context, perm=[2, 0, 1, 3] if self.form.time_major else [0, 2, 1, 3])
         joined = op("Reshape", f"{name}/joined", turned, graph.integers(0, 0, self.network.hidden))
         return self.dense(joined, f"{name}.output.dense")
 
     def layer(self, x: str, mask: str, name: str, *, first_only: bool) -> str:
-        """One encoder layer; first_only computes the first token's row alone, (batch, 1, hidden)."""
+        """One encoder layer; first_only computes the first token's rows alone."""
         op = self.graph.op
-        rows = op("Slice", f"{name}/first", x, *map(self.graph.integers, (0, 1, 1))) if first_only else x
+        rows = op("Slice", f"{name}/first", x, *map(self.graph.integers, (0, 1, self.token))) if first_only else x
         attended = op("Add", f"{name}/attended", self.attention(rows, x, mask, f"{name}.attention"), rows)
         rows = self.normalized(attended, f"{name}.attention.output.LayerNorm")
         inner = self.activated(self.dense(rows, f"{name}.intermediate.dense"), f"{name}.intermediate")
@@ -176,9 +190,9 @@ class _Builder(Dense):
         """The pooled rows at unit length. The mean's division by the number of tokens cancels in the norm."""
         graph, op, x = self.graph, self.graph.op, self.graph.widen(x)
         if self.network.head == "mean":
-            valid = graph.cast("pooling/valid", "attention_mask", wide=True)
+            valid = graph.cast("pooling/valid", self.ordered("attention_mask"), wide=True)
             x = op("Mul", "pooling/tokens", x, op("Unsqueeze", "pooling/rows", valid, graph.integers(2)))
-        pooled = op("ReduceSum", "pooling/sum", x, graph.integers(1), keepdims=0)
+        pooled = op("ReduceSum", "pooling/sum", x, graph.integers(self.token), keepdims=0)
         floor = graph.constant("pooling/floor", np.array(1e-12, np.float32))
         norm = op("Max", "pooling/norm", self.length(pooled), floor)
         return op("Div", "embedding", pooled, norm)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ASSUMED = (8, 9)  # the compute capability that TensorRT-RTX builds for where there is no GPU and none is named
 NEXT_MAJOR = 12  # version-compatible plans of TensorRT 10 run on 11, says its documentation
-FORM = Form(half_norm=True)
+FORM = Form(half_norm=True, time_major=True, tanh_gelu=True)
 
 
 @dataclass(frozen=True)

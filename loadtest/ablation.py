@@ -220,7 +220,7 @@ def main() -> None:
         if given.folds and (found := choice(name, heads, stored, models, given.folds)):
             orders[CHOSEN] = found[0]
             picked.append(found[1])
-        for case, places in sets_of(name, heads, segments=True).items():
+        for case, places in sets_of(name, heads, segments=not given.weights).items():
             chosen = [heads[place] for place in places]
             scores = {
                 model: scored(chosen, [order[place] for place in places])

@@ -6,7 +6,7 @@ python loadtest/ablation.py --heads judged=HEADS --scores scores.npz --folds 5 -
 Scores are named MODEL@HEADS, as `loadtest/heads.py score` made each; with --folds MODELi@HEADS is the model that never
 saw part i of the judged queries, and ranks those alone. Where MODELij@HEADS is there, too, a case `chosen` is added:
 for each part the model and the weight that are best on the other parts (see nested.py). With --mean a case `mean` is
-added that ranks by several models at once.
+added that ranks by several models at once, with --weights cases that weigh the reranker otherwise than the service.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from report import Row, paired_rows, write
 
 from millirank.evaluation import Scores, compare, part_of
+from millirank.rerank import WEIGHT
 
 NOTES = (
     "Each model reranks the same heads of the fused order (50 candidates of people's queries, 20 of rule-made ones),",
@@ -108,7 +109,16 @@ def sets_of(name: str, heads: Sequence[Head], *, segments: bool) -> dict[str, li
     return found
 
 
-def orders_of(model: str, name: str, heads: Sequence[Head], stored: Stored, folds: int) -> list[list[str]] | None:
+def weighed(models: Sequence[str], weights: Sequence[float]) -> Iterator[tuple[str, str, float]]:
+    """What a case is called, its model and its weight: the service's, which is not said, and those asked for."""
+    for model in models:
+        yield model, model, WEIGHT
+        yield from ((f"{model} at {weight:g}", model, weight) for weight in weights if weight != WEIGHT)
+
+
+def orders_of(
+    model: str, name: str, heads: Sequence[Head], stored: Stored, folds: int, weight: float = WEIGHT
+) -> list[list[str]] | None:
     """A model's final orders, each query by the fold that never saw it; None where it has not scored these heads.
 
     A model that was trained without judgments has no folds.
@@ -121,7 +131,7 @@ def orders_of(model: str, name: str, heads: Sequence[Head], stored: Stored, fold
     keys = [f"{model}@{name}" if whole else f"{model}{part_of(head.query, folds)}@{name}" for head in heads]
     if any(key not in stored for key in keys):
         return None
-    return [head.ranked(stored[key][place]) for place, (key, head) in enumerate(zip(keys, heads, strict=True))]
+    return [head.ranked(stored[key][place], weight) for place, (key, head) in enumerate(zip(keys, heads, strict=True))]
 
 
 def mean_of(models: Sequence[str], name: str, heads: Sequence[Head], stored: Stored) -> NDArray[np.float32] | None:
@@ -190,6 +200,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", help="in this order  [default: all that are stored]")
     parser.add_argument("--first", nargs="+", default=["fused"], help="compared with: models, bm25 or fused")
     parser.add_argument("--mean", nargs="+", default=[], help=f"models whose standard scores `{MEAN}` averages")
+    parser.add_argument("--weights", nargs="+", type=float, default=[], help="of the reranker, besides the service's")
     parser.add_argument("--folds", type=int, default=0, help="of a cross-validation")
     parser.add_argument("--name", default="reranker-ablation", help="of the result")
     given = parser.parse_args()
@@ -203,13 +214,13 @@ def main() -> None:
         heads = heads_of(Path(folder))
         if given.mean and (mean := mean_of(given.mean, name, heads, stored)) is not None:
             stored[f"{MEAN}@{name}"] = mean
-        orders = {
-            model: orders_of(model, name, heads, stored, given.folds) for model in ("bm25", "fused", *models, *averaged)
-        }
+        cases = [(plain, plain, WEIGHT) for plain in ("bm25", "fused")]
+        cases += [*weighed([*models, *averaged], given.weights)]
+        orders = {case: orders_of(model, name, heads, stored, given.folds, w) for case, model, w in cases}
         if given.folds and (found := choice(name, heads, stored, models, given.folds)):
             orders[CHOSEN] = found[0]
             picked.append(found[1])
-        for case, places in sets_of(name, heads, segments=True).items():
+        for case, places in sets_of(name, heads, segments=not given.weights).items():
             chosen = [heads[place] for place in places]
             scores = {
                 model: scored(chosen, [order[place] for place in places])
@@ -218,9 +229,12 @@ def main() -> None:
             }
             rows += rows_of(case, scores, given.first)
     title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
+    title = "Rerankers by their weight" if given.weights else title
     named = [text.partition("=")[0] for text in given.heads]
     means = [f"- `{MEAN}`: the mean of the standard scores of {', '.join(given.mean)}"] if given.mean else []
-    notes = [*NOTES, *told(models, named, stored, folds=bool(given.folds)), *means, *picked]
+    recipes = told(models, named, {} if given.weights else stored, folds=bool(given.folds))
+    at = [f"- `at W`: a reranker's standard score counts W times as much as the fused one, elsewhere {WEIGHT:g} times"]
+    notes = [*NOTES, *recipes, *means, *at[: len(given.weights)], *picked]
     write(given.name, title, notes, rows, shown=SHOWN if len(given.first) == 1 else None)
 
 

@@ -49,6 +49,17 @@ def test_a_query_is_ranked_by_the_model_that_never_saw_it(heads: list[Any]) -> N
     assert ("shop/base", "ndcg@10 difference") not in found
 
 
+def test_a_weight_is_a_case_of_its_own_and_changes_the_order(heads: list[Any]) -> None:
+    from ablation import orders_of, weighed
+
+    assert [*weighed(["base"], [0.25, 0.5])] == [("base", "base", 0.5), ("base at 0.25", "base", 0.25)]
+    stored = {"base@shop": np.array([[0, 0, 9]] * 6, np.float32)}
+    light, heavy = (orders_of("base", "shop", heads, stored, 0, weight) for weight in (0.0, 5.0))
+    assert light is not None
+    assert heavy is not None
+    assert (light[0][1], heavy[0][1]) == ("a", "c")
+
+
 def test_a_mean_weighs_models_alike_whatever_their_scale(heads: list[Any]) -> None:
     from ablation import mean_of
 

@@ -16,7 +16,7 @@ from millirank_engines.build import request
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
-from millirank_engines.build.quantize.choice import chosen, medians, spread
+from millirank_engines.build.quantize.choice import MOST, chosen, medians, spread
 from millirank_engines.build.quantize.data import pairs_data, random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import LIMITS, GateFailed, Judge, allowances, held_to, refuse_losses
 from millirank_engines.build.quantize.int8 import Int8
@@ -191,19 +191,22 @@ def test_medians_are_of_interleaved_calls() -> None:
         engines[label].label = label
     ids = {p: np.ones((p.batch, p.length), np.int32) for p in BUCKETS}
     feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
-    found = medians(engines, feeds, clock(0.002), rounds=3)
-    assert found == {p: pytest.approx({"fp32": 2.0, "int8": 2.0}) for p in BUCKETS}
+    found = medians(engines, feeds, clock(0.02), rounds=3)
+    assert found == {p: pytest.approx({"fp32": 20.0, "int8": 20.0}) for p in BUCKETS}
     assert len(order) == 4 + 3 * 4
     assert sorted(order[4:8]) == ["fp32", "fp32", "int8", "int8"]
 
 
-def test_what_takes_long_is_timed_less_often() -> None:
+def test_what_takes_long_is_timed_less_often_and_what_is_short_more() -> None:
     engine = FakeEngine(4, profiles=[Profile(1, 8), Profile(32, 16)])
     ids = {p: np.ones((p.batch, p.length), np.int32) for p in engine.profiles}
     feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
     found = medians({"fp32": engine}, feeds, clock(0.002, 0.04, *[0.002] * 100), rounds=7)
     assert found == {p: pytest.approx({"fp32": 2.0}) for p in engine.profiles}
-    assert engine.calls == 2 + 7 + 3
+    assert engine.calls == 2 + 25 + 3  # 50 ms in calls of 2 ms
+    engine.calls = 0
+    medians({"fp32": engine}, feeds, clock(0.0), rounds=7)
+    assert engine.calls == 2 + 2 * MOST
 
 
 # Artifacts

@@ -53,7 +53,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Form:
-    """What may differ by the runtime that the graph is for; the function that it computes is the same."""
+    """What may differ by the runtime that the graph is for; what it computes is the same but for rounding."""
 
     half_norm: bool = False  # FP16: LayerNormalization takes and gives float16; its mean and variance stay float32
     joined_qkv: bool = False  # query, key and value are one product, where they read the same rows

@@ -10,8 +10,9 @@ from millirank_engines.base import Engine, EngineError, Profile, Tensors
 from millirank_engines.figures import Choice
 
 MARGIN = 1.03  # how many times as fast INT8 must be to be worth what it loses; less is noise
-ROUNDS, ROUNDS_OF_LONG = 7, 3
-LONG = 0.03  # seconds of a call from which it is even enough to be timed less often
+ROUNDS, MOST = 7, 500  # that a call is timed, at least and at most
+ENOUGH = 0.05  # seconds that a call is timed in all, if MOST allows: by seven calls of 0.16 ms a GPU chose wrongly
+LONG, ROUNDS_OF_LONG = 0.03, 3  # seconds of a call that is timed less often, and how often
 Times = Mapping[Profile, Mapping[str, float]]  # ms, by profile and precision
 
 
@@ -55,7 +56,8 @@ def medians(
 ) -> dict[Profile, dict[str, float]]:
     """The median of every profile on every engine in ms, all interleaved, as a server would meet them.
 
-    What takes LONG is run ROUNDS_OF_LONG times at most: it takes nearly all of the time, and varies little.
+    What takes LONG is run ROUNDS_OF_LONG times at most: it takes nearly all of the time, and varies little. What is
+    short is run until it has taken ENOUGH.
     """
     calls: Sequence[tuple[Profile, str]] = [(profile, name) for profile in sorted(feeds) for name in engines]
     taken: dict[tuple[Profile, str], list[float]] = {call: [] for call in calls}
@@ -65,12 +67,17 @@ def medians(
         engines[name].infer(feeds[profile])
         if clock() - begin >= LONG:
             long.add((profile, name))
+
+    def goes_on(call: tuple[Profile, str]) -> bool:
+        times = taken[call]
+        if call in long:
+            return len(times) < min(rounds, ROUNDS_OF_LONG)
+        return len(times) < rounds or (len(times) < MOST and sum(times) < ENOUGH * 1e3)
+
     dice = np.random.default_rng(0)
-    for turn in range(rounds):
-        for place in dice.permutation(len(calls)):
-            profile, name = calls[place]
-            if turn >= ROUNDS_OF_LONG and calls[place] in long:
-                continue
+    while left := [call for call in calls if goes_on(call)]:
+        for place in dice.permutation(len(left)):
+            profile, name = left[place]
             begin = clock()
             engines[name].infer(feeds[profile])
             taken[profile, name].append((clock() - begin) * 1e3)

@@ -26,6 +26,7 @@ from int8_shared import int8_parser
 from options import some_of
 from report import Row, write
 from subjects import PEERS
+from targets import INT8
 
 from millirank_engines.build.quantize.int8 import AUTO
 from millirank_engines.model import ENCODER
@@ -54,39 +55,7 @@ SUBJECTS = (  # what the targets are about comes first
 
 
 SELDOM = 2.0  # seconds between pages
-BERT, AT = "bert-base-reranker", "50x64"
-FASTER_THAN_TORCH, FASTER_THAN_FP16 = 3.8, 1.3  # what INT8 on BERT-base is to reach
-
-
-def reached(rows: Sequence[Row]) -> Iterator[str]:
-    """What was to be shown, and what the rows show of it."""
-    faster: dict[str, dict[str, float]] = {}  # by case: times as fast as whom
-    for row in rows:
-        if row.metric.startswith("against "):
-            faster.setdefault(row.case, {})[row.metric.removeprefix("against ")] = row.value
-    torch = faster.get(f"{BERT}/rerank/{AT}/int8", {}).get(TORCH)
-    yield _line(f"BERT-base INT8 at {AT}, times as fast as torch FP32 eager", FASTER_THAN_TORCH, torch)
-    half = {c: by["fp16"] for c, by in faster.items() if c.startswith(BERT) and c.endswith("/int8") and "fp16" in by}
-    best = max(half, key=lambda case: half[case], default=f"{BERT}/rerank/any/int8")
-    what = f"BERT-base INT8 at its best batch ({best.split('/')[2]}), times as fast as TensorRT FP16"
-    yield _line(what, FASTER_THAN_FP16, half.get(best))
-    slower = [row.value for row in rows if row.metric == "chosen / fp16"]
-    if slower:
-        verdict = "reached" if max(slower) <= 1 else "NOT reached"
-        int8 = sum(row.value for row in rows if row.metric == "runs in INT8")
-        yield (
-            f"- `auto` never slower than FP16 at any profile: {verdict} by the times that it chose by, at worst "
-            f"{max(slower):.3g} of FP16's; {int8:.0f} of {len(slower)} profiles run in INT8."
-        )
-    again = [1 / by["fp16"] for case, by in faster.items() if case.endswith("/auto") and "fp16" in by]
-    if again:
-        yield f"- `auto` timed again beside FP16: at worst {max(again):.3g} of its time; FP16 chosen is the same plan."
-
-
-def _line(what: str, target: float, value: float | None) -> str:
-    if value is None:
-        return f"- {what}: target {target}, not measured."
-    return f"- {what}: target {target}, measured {value:.3g}: {'reached' if value >= target else 'NOT reached'}."
+BERT = "bert-base-reranker"
 
 
 def parts_of(subject: Subject, given: Namespace) -> None:
@@ -177,8 +146,8 @@ def page(given: Namespace) -> None:
             kept = json.loads(path.read_text(encoding="utf-8"))
             rows += [Row(**row) for row in kept["rows"]]
             notes += kept["notes"]
-    lines = [*reached(rows), "", *NOTES, "", *(f"- {note}" for note in notes)]
-    write(given.name, "INT8 on one GPU", lines, rows, given.out)
+    lines = [*NOTES, "", *(f"- {note}" for note in notes)]
+    write(given.name, "INT8 on one GPU", lines, rows, given.out, targets=INT8)
 
 
 if __name__ == "__main__":

@@ -189,3 +189,37 @@ SERVICE = (
         least=True,
     ),
 )
+INT8 = (
+    Target(
+        "BERT-base INT8 at 50x64, times as fast as torch FP32 eager",
+        r"bert-base-reranker/rerank/50x64/(?P<by>int8)",
+        "against torch-eager-fp32",
+        3.8,
+        "x",
+        least=True,
+    ),
+    Target(
+        "BERT-base INT8 at its best batch, times as fast as TensorRT FP16",
+        r"bert-base-reranker/rerank/\w+/(?P<by>int8)",
+        "against fp16",
+        1.3,
+        "x",
+        least=True,
+    ),
+    Target(
+        "`auto`, share of FP16's time by the times that it chose by, worst profile",
+        r"[\w-]+/(?P<by>choice)/\w+",
+        "chosen / fp16",
+        1,
+        each=True,
+    ),
+    Target(
+        "`auto` timed again, times as fast as FP16 but for 3 % of noise, worst profile",
+        r"[\w-]+/\w+/\w+/(?P<by>auto)",
+        "against fp16",
+        0.97,
+        "x",
+        least=True,
+        each=True,
+    ),
+)

@@ -131,7 +131,7 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     assert "fp8 at 2x16, level 2, simpler graph, is not built" in text
     assert "tiny: int8 at 1x8, 2x16, level 3, was built in 2 s." in text
     assert "no FP8 here" in text
-    assert "- BERT-base INT8 at 50x64, times as fast as torch FP32 eager: target 3.8, not measured." in text
+    assert "| BERT-base INT8 at 50x64, times as fast as torch FP32 eager | ≥ 3.8 x | not measured | |" in text
     script.main()
     assert gpu == ["int8", "float", "float"]  # all of it lay in the work folder
 
@@ -269,21 +269,22 @@ def test_what_the_targets_are_about_comes_first_and_fp8_last(script: ModuleType)
 
 
 def test_targets_are_reckoned_from_the_rows(script: ModuleType) -> None:
+    targets = importlib.import_module("targets")
     row = script.Row
     rows = [
         row("bert-base-reranker/rerank/50x64/int8", "against torch-eager-fp32", 4.0, "x"),
         row("bert-base-reranker/rerank/50x64/int8", "against fp16", 1.1, "x"),
         row("bert-base-reranker/rerank/512x64/int8", "against fp16", 1.25, "x"),
         row("bert-base-reranker/rerank/512x64/auto", "against fp16", 1.25, "x"),
+        row("minilm-encoder/embed/1x16/auto", "against fp16", 0.98, "x"),
+        row("bert-base-reranker/choice/512x64", "chosen / fp16", 0.8, "x"),
         row("minilm-encoder/choice/1x16", "chosen / fp16", 1.0, "x"),
-        row("minilm-encoder/choice/1x16", "runs in INT8", 0.0, ""),
     ]
-    said = list(script.reached(rows))
-    assert "target 3.8, measured 4: reached." in said[0]
-    assert "(512x64), times as fast as TensorRT FP16: target 1.3, measured 1.25: NOT reached." in said[1]
-    assert "any profile: reached" in said[2]
-    assert "0 of 1 profiles run in INT8" in said[2]
-    assert "at worst 0.8 of its time" in said[3]
+    said = targets.table(targets.INT8, rows)[-4:]
+    assert "≥ 3.8 x | **4 x** |" in said[0]
+    assert "≥ 1.3 x | 1.25 x, missed | int8: bert-base-reranker/rerank/512x64/int8 |" in said[1]
+    assert "≤ 1 | **1** | choice: minilm-encoder/choice/1x16 |" in said[2]
+    assert "≥ 0.97 x | **0.98 x** | auto: minilm-encoder/embed/1x16/auto |" in said[3]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])

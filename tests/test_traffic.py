@@ -98,7 +98,9 @@ def test_model_numbers_and_words_survive(words: list[str]) -> None:
 @given(
     st.lists(WORDS, max_size=3),
     st.text(string.digits + "٣४", min_size=9, max_size=19),
-    st.sampled_from(["", " ", "-", ".", "/", ") ", " - "]),
+    st.sampled_from(
+        ["", " ", "-", ".", "/", ") ", " - ", "_", ",", ":", "\xa0", "\u2011", "\u2013", " \u2014 ", "\uff0d", "\xb7"]
+    ),
     st.integers(2, 4),
 )
 def test_no_card_and_no_phone_survives(words: list[str], digits: str, sign: str, group: int) -> None:

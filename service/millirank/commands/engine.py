@@ -16,6 +16,7 @@ from millirank_engines.trtmodule import BACKENDS
 from . import enginetools, scales, tables
 from .enginebench import bench
 from .expect import expect_traffic, read_for
+from .told import told
 
 app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
@@ -116,11 +117,7 @@ def build(  # noqa: PLR0913 - the options of a build
     if precision is not None:
         refuse_precision(chosen, precision)  # before anything is calibrated
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
-    with console.status("") as status:
-
-        def say(line: str) -> None:
-            status.update(escape(line))
-
+    with told(console) as say:
         kept = work or out.parent / f".{out.name}.int8"
         with int8_wished(model, task.value, chosen, precision, wish, kept, say) as int8:
             artifact = build_engine(

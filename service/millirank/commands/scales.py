@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from millirank.errors import ConfigError
 from millirank_engines import Figure, Task
@@ -21,6 +20,7 @@ from millirank_engines.build.quantize.sensitivity import EXACT
 
 from . import tables
 from .quantized import Wish, int8_of
+from .told import told
 
 
 def calibrate(  # noqa: PLR0913 - the options of INT8
@@ -48,9 +48,8 @@ def calibrate(  # noqa: PLR0913 - the options of INT8
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     if not out.name.endswith(".safetensors"):
         raise ConfigError(f"{out} is no file of scales: name it scales.safetensors, beside the model's weights")
-    with console.status("") as status:
-        kept = work or out.parent / f".{out.stem}.int8"
-        figures = calibrated(model, task, wish, out, kept, lambda line: status.update(escape(line)))
+    with told(console) as say:
+        figures = calibrated(model, task, wish, out, work or out.parent / f".{out.stem}.int8", say)
     console.print(tables.accuracy(figures))
     console.print(f"wrote {out}", soft_wrap=True)
 

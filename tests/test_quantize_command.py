@@ -113,12 +113,21 @@ def test_a_reranker_is_gated_on_the_final_order(shop: dict[str, Path], tmp_path:
     assert manifest.choices or "left_out" in manifest.quantization
 
 
-def test_a_gate_that_fails_says_which_loss_would_have_to_be_allowed(shop: dict[str, Path], tmp_path: Path) -> None:
+def test_a_gate_that_fails_shows_its_table_and_which_loss_would_have_to_be_allowed(
+    shop: dict[str, Path], tmp_path: Path
+) -> None:
     options = ["--precision", "int8", "--calibration", "random", *gated(shop)]
     options += ["--allow-loss", f"cosine_p1=0,top1=100,{UNJUDGED}"]
-    with pytest.raises(GateFailed, match=r"cosine_p1 .* FAILED.*--allow-loss cosine_p1="):
-        run(shop, tmp_path / "e", "encoder", *options)
+    words = ["build", "--model", shop["encoder"], "--task", "embed", "--out", tmp_path / "e", "--profiles", PROFILES]
+    told = CliRunner(env={"COLUMNS": "300"}).invoke(app, [str(word) for word in (*words, *options)])
+    with pytest.raises(GateFailed, match=r"cosine_p1 .* FAILED.*--allow-loss cosine_p1=") as caught:
+        raise told.exception or AssertionError(told.output)
     assert not (tmp_path / "e").exists()
+    rows = {line.split()[1]: line for line in told.output.splitlines() if line.startswith("│")}
+    assert {name: "FAILED" in rows[name] for name in ("top1", "cosine_p1", "recall@100")} == {
+        figure.name: not figure.passed for figure in caught.value.figures
+    }
+    assert "FAILED" in rows["cosine_p1"]
 
 
 def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], tmp_path: Path) -> None:

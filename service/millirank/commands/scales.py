@@ -48,7 +48,7 @@ def calibrate(  # noqa: PLR0913 - the options of INT8
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     if not out.name.endswith(".safetensors"):
         raise ConfigError(f"{out} is no file of scales: name it scales.safetensors, beside the model's weights")
-    with told(console) as say:
+    with tables.told_of_loss(console), told(console) as say:
         figures = calibrated(model, task, wish, out, work or out.parent / f".{out.stem}.int8", say)
     console.print(tables.accuracy(figures))
     console.print(f"wrote {out}", soft_wrap=True)

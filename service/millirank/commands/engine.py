@@ -117,7 +117,7 @@ def build(  # noqa: PLR0913 - the options of a build
     if precision is not None:
         refuse_precision(chosen, precision)  # before anything is calibrated
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
-    with tables.told_of_loss(console), told(console) as say:
+    with scales.told_of_loss(console), told(console) as say:
         kept = work or out.parent / f".{out.name}.int8"
         with int8_wished(model, task.value, chosen, precision, wish, kept, say) as int8:
             artifact = build_engine(

@@ -1,8 +1,5 @@
 """Tables of what INT8 lost, where it is used, and which layers it spares."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
 from rich.table import Table
 
@@ -23,18 +20,6 @@ def show_quantization(manifest: Manifest, console: Console) -> None:
         console.print(table)
     if reason := manifest.quantization.get("left_out"):
         console.print(f"INT8 is left out: {reason}", soft_wrap=True)
-
-
-@contextmanager
-def told_of_loss(console: Console) -> Iterator[None]:
-    """Prints the figures of a gate that fails inside, before its error goes on."""
-    from millirank_engines.build.quantize.gate import GateFailed
-
-    try:
-        yield
-    except GateFailed as error:
-        console.print(accuracy(error.figures))
-        raise
 
 
 def accuracy(figures: tuple[Figure, ...]) -> Table:

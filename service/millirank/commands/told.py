@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from millirank_engines.build.progress import Progress as Say
-
+Say = Callable[[str], None]  # told what happens, a line each
 EVERY = 10.0  # seconds between two lines of the same step, where there is no terminal
 _SHARE = re.compile(r"(\d+)%")  # what of its step is done, as a build says it
 

@@ -145,6 +145,30 @@ def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], 
         Texts(str(traffic), tokenizer, index=None, count=8).data()
 
 
+@pytest.mark.parametrize(("name", "lengths"), [("encoder", [20]), ("reranker", [20, 22]), ("reranker", None)])
+def test_an_engine_is_for_the_traffic_that_it_was_calibrated_on(
+    shop: dict[str, Path], tmp_path: Path, name: str, lengths: list[int] | None
+) -> None:
+    asked = [{"query": f"red lamp {word}", "candidates": [f"p{n}", "p2"]} for n, word in enumerate("abcdefghijkl")]
+    traffic = tmp_path / "traffic.jsonl"
+    traffic.write_bytes(b"\n".join(orjson.dumps({**one, "lengths": lengths}) for one in asked))
+    losses = {"encoder": LOSSES, "reranker": f"top1=100,kendall_tau=2,{UNJUDGED}"}[name]
+    run(
+        shop,
+        tmp_path / "e",
+        name,
+        "--precision",
+        "int8",
+        "--calibration",
+        traffic,
+        *gated(shop),
+        "--allow-loss",
+        losses,
+    )
+    demand = read_manifest(tmp_path / "e").demand
+    assert (demand and (demand.source, demand.requests)) == ((str(traffic), 12) if lengths else None)
+
+
 @pytest.mark.parametrize("name", ["encoder", "reranker"])
 def test_what_calibrates_is_not_held_back(shop: dict[str, Path], name: str) -> None:
     folder = shop["index"] / "engines" / name

@@ -22,9 +22,7 @@ from millirank_engines.build.quantize.sensitivity import Deviations, spared
 from millirank_engines.build.quantize.shipped import scales_beside
 
 from .accuracy import Accuracy
-from .calibration import Texts
-
-FILE = ".safetensors"
+from .calibration import SCALES, Texts
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def int8_of(model: str, task: Task, bits: int, wish: Wish, work: Path, say: Prog
             "INT8 needs ranges: name sampled traffic, an index, random, or the scales.safetensors of another artifact "
             "with --calibration"
         )
-    if source.endswith(FILE):
+    if source.endswith(SCALES):
         _refuse_unheard(wish)
         scales = Scales.read(Path(source))
         if scales.weight_bits > bits and wish.gate is None:

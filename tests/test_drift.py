@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,28 @@ def test_long_descriptive_queries_after_calibration_on_short_ones_are_drift(inde
     calibrate(index, long)
     assert "no drift" in stats(index, long)
     assert "drifted" in stats(index, short)
+
+
+def test_an_engine_in_int8_is_to_be_calibrated_on_what_it_drifted_to(index: Path, tmp_path: Path) -> None:
+    from millirank_engines.build.verify import reseal
+
+    calibrate(index, write(tmp_path / "short.jsonl", SHORT * 100, (12, 14, 16)))
+    for name in ("encoder", "reranker"):
+        manifest = engine(index, name)
+        words = "--precision auto --calibration old --gate 'old index' --method mse"
+        command = re.sub(r"--precision \w+", words, manifest.command)
+        reseal(index / "engines" / name, replace(manifest, command=command))
+    long = write(tmp_path / "long.jsonl", [LONG] * 400, (30, 32, 34))
+    told = stats(index, long)
+    assert f"millirank segments --index {index} --out segments.csv" in told
+    anew = f"--precision auto --method mse --calibration {long} --gate {index} --judgments segments.csv --profiles"
+    assert told.count(anew) == 1  # no request names the products that a reranker would be calibrated on
+    assert "--calibration old --gate 'old index'" in told
+    lines = [json.dumps({"query": LONG, "candidates": ["p1"] * 3, "lengths": [30, 32, 34]}) for _ in range(400)]
+    long.write_text("\n".join(lines), "utf-8")
+    told = stats(index, long)
+    assert told.count(anew) == 2
+    assert "old" not in told
 
 
 def test_stats_show_lengths_quantiles_and_what_is_not_known(index: Path, tmp_path: Path) -> None:

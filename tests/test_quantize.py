@@ -1,5 +1,6 @@
 """INT8 graphs, and what makes them: data, ranges, smoothing, and the layers that are spared."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from models import Tiny, calm, write_model
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from millirank_engines import BackendUnavailable, EngineError, Profile
 from millirank_engines.build.dense import Dense
 from millirank_engines.build.export import Export, export_model
 from millirank_engines.build.graph import Form
-from millirank_engines.build.quantize import ranges
+from millirank_engines.build.quantize import ranges, sensitivity
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
 from millirank_engines.build.quantize.data import (
     TOKENS,
@@ -478,6 +480,41 @@ def test_deviations_are_those_of_the_engine(source: str, scales: Scales, data: C
     assert whole.cosine_p1 is not None
     assert whole.cosine_p1 < 1
     assert deviation(np.array([1, 2], np.float32), np.array([1, 3], np.float32)).error == pytest.approx(np.sqrt(0.5))
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(
+    source: str, scales: Scales, data: CalibrationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Deviation] = []
+    measured = sensitivity.deviation
+
+    def counted(got: NDArray[np.float32], reference: NDArray[np.float32]) -> Deviation:
+        runs.append(measured(got, reference))
+        return runs[-1]
+
+    def stop(line: str) -> None:
+        if line.startswith("layer by layer: 100%"):
+            raise KeyboardInterrupt
+
+    two = replace(scales, amax=dict(list(scales.amax.items())[:2]))
+
+    def sweep(say: Callable[[str], None], held: CalibrationData = data) -> Scales:
+        return spared(two, Deviations(source, task="embed", held=held, work=tmp_path), say)
+
+    monkeypatch.setattr(sensitivity, "deviation", counted)
+    monkeypatch.setattr(sensitivity, "COSINE", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(stop)
+    assert len(runs) == 1
+    made = sweep(lambda _: None)
+    assert len(runs) == 3  # each alone, then both
+    assert sweep(lambda _: None).about == made.about
+    assert len(runs) == 3
+    sweep(lambda _: None, CalibrationData(data.batches[1:], "x"))
+    assert len(runs) == 6
+    for path in (tmp_path / "deviations").iterdir():
+        path.write_text("torn")
+    assert sweep(lambda _: None).about == made.about
 
 
 def test_rerankers_are_calibrated_on_pairs(reranker: str, tmp_path: Path) -> None:

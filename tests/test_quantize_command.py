@@ -38,7 +38,8 @@ from millirank_engines.model import ENCODER, RERANKER
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
 PROFILES = "1x32,8x32,8x64"
 DIGITS = str.maketrans("0123456789", "abcdefghij")
-LOSSES = "top1=100,recall@100=100,cosine_p1=1"
+UNJUDGED = "ndcg@10=1"
+LOSSES = f"top1=100,recall@100=100,cosine_p1=1,{UNJUDGED}"
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +94,17 @@ def test_an_encoder_is_calibrated_gated_and_shown(shop: dict[str, Path], tmp_pat
     assert "nothing was built" in again
     scales = shutil.copyfile(tmp_path / "e" / "scales.safetensors", tmp_path / "other.safetensors")
     from_scales = ["--precision", "int8", "--calibration", scales]
+    measured = LOSSES.removesuffix(f",{UNJUDGED}")
     made = Scales.read(scales)
     lossy = [{**figure, "int8": figure["fp32"] - 0.5, "limit": 1.0} for figure in made.about["gate"]]
     replace(made, about={**made.about, "gate": lossy}).write(scales)
     with pytest.raises(GateFailed, match=r"cosine_p1 1 → 0\.5 \(loses 0\.5, may lose 0\.01\) FAILED"):
         run(shop, tmp_path / "f", "encoder", *from_scales)
-    assert "built" in run(shop, tmp_path / "f", "encoder", *from_scales, "--allow-loss", LOSSES)
+    assert "built" in run(shop, tmp_path / "f", "encoder", *from_scales, "--allow-loss", measured)
 
 
 def test_a_reranker_is_gated_on_the_final_order(shop: dict[str, Path], tmp_path: Path) -> None:
-    allowed = "top1=100,kendall_tau=2"
+    allowed = f"top1=100,kendall_tau=2,{UNJUDGED}"
     options = ["--precision", "auto", "--calibration", "random", *gated(shop), "--allow-loss", allowed]
     run(shop, tmp_path / "e", "reranker", *options)
     manifest = read_manifest(tmp_path / "e")
@@ -111,11 +113,21 @@ def test_a_reranker_is_gated_on_the_final_order(shop: dict[str, Path], tmp_path:
     assert manifest.choices or "left_out" in manifest.quantization
 
 
-def test_a_gate_that_fails_says_which_loss_would_have_to_be_allowed(shop: dict[str, Path], tmp_path: Path) -> None:
-    options = ["--precision", "int8", "--calibration", "random", *gated(shop), "--allow-loss", "cosine_p1=0,top1=100"]
-    with pytest.raises(GateFailed, match=r"cosine_p1 .* FAILED.*--allow-loss cosine_p1="):
-        run(shop, tmp_path / "e", "encoder", *options)
+def test_a_gate_that_fails_shows_its_table_and_which_loss_would_have_to_be_allowed(
+    shop: dict[str, Path], tmp_path: Path
+) -> None:
+    options = ["--precision", "int8", "--calibration", "random", *gated(shop)]
+    options += ["--allow-loss", f"cosine_p1=0,top1=100,{UNJUDGED}"]
+    words = ["build", "--model", shop["encoder"], "--task", "embed", "--out", tmp_path / "e", "--profiles", PROFILES]
+    told = CliRunner(env={"COLUMNS": "300"}).invoke(app, [str(word) for word in (*words, *options)])
+    with pytest.raises(GateFailed, match=r"cosine_p1 .* FAILED.*--allow-loss cosine_p1=") as caught:
+        raise told.exception or AssertionError(told.output)
     assert not (tmp_path / "e").exists()
+    rows = {line.split()[1]: line for line in told.output.splitlines() if line.startswith("│")}
+    assert {name: "FAILED" in rows[name] for name in ("top1", "cosine_p1", "recall@100")} == {
+        figure.name: not figure.passed for figure in caught.value.figures
+    }
+    assert "FAILED" in rows["cosine_p1"]
 
 
 def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], tmp_path: Path) -> None:
@@ -131,6 +143,30 @@ def test_traffic_is_read_with_the_products_that_it_names(shop: dict[str, Path], 
     assert Texts(str(traffic), tokenizer, index=shop["index"], count=3).data().rows == 6  # three different queries
     with pytest.raises(ConfigError, match="name the index that they are in with --gate"):
         Texts(str(traffic), tokenizer, index=None, count=8).data()
+
+
+@pytest.mark.parametrize(("name", "lengths"), [("encoder", [20]), ("reranker", [20, 22]), ("reranker", None)])
+def test_an_engine_is_for_the_traffic_that_it_was_calibrated_on(
+    shop: dict[str, Path], tmp_path: Path, name: str, lengths: list[int] | None
+) -> None:
+    asked = [{"query": f"red lamp {word}", "candidates": [f"p{n}", "p2"]} for n, word in enumerate("abcdefghijkl")]
+    traffic = tmp_path / "traffic.jsonl"
+    traffic.write_bytes(b"\n".join(orjson.dumps({**one, "lengths": lengths}) for one in asked))
+    losses = {"encoder": LOSSES, "reranker": f"top1=100,kendall_tau=2,{UNJUDGED}"}[name]
+    run(
+        shop,
+        tmp_path / "e",
+        name,
+        "--precision",
+        "int8",
+        "--calibration",
+        traffic,
+        *gated(shop),
+        "--allow-loss",
+        losses,
+    )
+    demand = read_manifest(tmp_path / "e").demand
+    assert (demand and (demand.source, demand.requests)) == ((str(traffic), 12) if lengths else None)
 
 
 @pytest.mark.parametrize("name", ["encoder", "reranker"])
@@ -152,7 +188,7 @@ def test_what_calibrates_is_not_held_back(shop: dict[str, Path], name: str) -> N
 
 
 def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "e"
+    out, unjudged = tmp_path / "e", ("--allow-loss", UNJUDGED)
     with pytest.raises(ConfigError, match="--gate is for --precision int8 or auto"):
         run(shop, out, "encoder", "--gate", shop["index"])
     with pytest.raises(ConfigError, match="INT8 needs ranges: name sampled traffic"):
@@ -160,9 +196,11 @@ def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path]
     with pytest.raises(ConfigError, match="sealed only after its gate: name an index"):
         run(shop, out, "encoder", "--precision", "int8", "--calibration", "random")
     with pytest.raises(ConfigError, match="nothing to calibrate on at nowhere: name a folder"):
-        run(shop, out, "encoder", "--precision", "int8", "--calibration", "nowhere", *gated(shop))
+        run(shop, out, "encoder", "--precision", "int8", "--calibration", "nowhere", *gated(shop), *unjudged)
     with pytest.raises(ConfigError, match=r"known-item queries, the gate asks 5000: .*--gate-queries"):
-        run(shop, out, "encoder", "--precision", "int8", "--calibration", "random", *gated(shop, 5000))
+        run(shop, out, "encoder", "--precision", "int8", "--calibration", "random", *gated(shop, 5000), *unjudged)
+    with pytest.raises(ConfigError, match=r"keep their ndcg@10: name them with --judgments .*--allow-loss ndcg@10=1"):
+        run(shop, out, "encoder", "--precision", "int8", "--calibration", "random", *gated(shop))
 
 
 # What the gate asks
@@ -247,7 +285,7 @@ def test_scales_that_were_gated_elsewhere_are_gated_again(shop: dict[str, Path],
     assert int8("avx512_vnni") == (8, False)
     with pytest.raises(ConfigError, match=r"gated with weights of 8 bits, what is built for needs 7.*--gate"):
         int8("avx2")
-    asking = {"gate": shop["index"], "queries": 10, "depth": 5, "count": 20}
+    asking = {"gate": shop["index"], "queries": 10, "depth": 5, "count": 20, "allow_loss": UNJUDGED}
     assert int8("avx2", **asking) == (7, True)
     for more in ({"method": "mse"}, {"alpha": 0.5}):
         with pytest.raises(ConfigError, match=f"--{next(iter(more))} makes scales"):
@@ -281,7 +319,9 @@ def test_scales_are_made_for_devices_that_multiply_int8_on_any_machine(shipping:
 
 
 def test_what_loses_too_much_does_not_ship(shop: dict[str, Path], tmp_path: Path) -> None:
-    wish = quantized.Wish("random", shop["index"], queries=20, depth=5, count=40, allow_loss="cosine_p1=0,top1=100")
+    wish = quantized.Wish(
+        "random", shop["index"], queries=20, depth=5, count=40, allow_loss=f"cosine_p1=0,top1=100,{UNJUDGED}"
+    )
     with pytest.raises(GateFailed, match="cosine_p1"):
         calibrated(str(shop["encoder"]), "embed", wish, tmp_path / FILE, tmp_path / "work", lambda _: None)
     assert not (tmp_path / FILE).exists()
@@ -328,7 +368,8 @@ def test_an_index_builds_with_them_and_lets_the_clock_choose(
     said = StringIO()
     console = Console(file=said, width=200)
     index.engine(tmp_path / "old", str(shipping), "", "embed", console).engine.close()
-    assert (read_manifest(tmp_path / "old").accuracy, said.getvalue()) == ((), "")
+    assert read_manifest(tmp_path / "old").accuracy == ()
+    assert "INT8" not in said.getvalue()
     monkeypatch.setattr(index, "this_cpu", lambda: Device("cpu", "x86_64", "new", ("avx2", "avx512_vnni")))
     monkeypatch.setattr(trial, "medians", lambda e, f, *_: {p: dict(zip(e, (1.0, int8_ms), strict=True)) for p in f})
     monkeypatch.setattr(gate, "LIMITS", dict.fromkeys(gate.LIMITS, 100.0))  # a tiny model loses much
@@ -369,7 +410,7 @@ def test_an_index_is_built_whatever_fails_in_int8(
 
 def test_a_build_without_calibration_takes_the_scales_that_ship(shipping: Path, tmp_path: Path) -> None:
     words = ["build", "--model", shipping, "--task", "embed", "--out", tmp_path / "e", "--precision", "int8"]
-    words += ["--backend", "openvino", "--profiles", PROFILES, "--allow-loss", LOSSES]
+    words += ["--backend", "openvino", "--profiles", PROFILES, "--allow-loss", LOSSES.removesuffix(f",{UNJUDGED}")]
     result = CliRunner().invoke(app, [str(word) for word in words])
     if multiplies_int8(this_cpu()):
         assert result.exit_code == 0

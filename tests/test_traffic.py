@@ -23,11 +23,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import TITLES, Products, open_shop
+from test_metrics import Page
 from test_processes import channels, running, until
 from test_stack import Nobody
 
 from millirank.config import Settings
 from millirank.errors import ConfigError
+from millirank.metrics import Metrics
 from millirank.pipeline import Limits
 from millirank.rpc import Promise, SearchService, handler
 from millirank.server import Server
@@ -98,7 +100,9 @@ def test_model_numbers_and_words_survive(words: list[str]) -> None:
 @given(
     st.lists(WORDS, max_size=3),
     st.text(string.digits + "٣४", min_size=9, max_size=19),
-    st.sampled_from(["", " ", "-", ".", "/", ") ", " - "]),
+    st.sampled_from(
+        ["", " ", "-", ".", "/", ") ", " - ", "_", ",", ":", "\xa0", "\u2011", "\u2013", " \u2014 ", "\uff0d", "\xb7"]
+    ),
     st.integers(2, 4),
 )
 def test_no_card_and_no_phone_survives(words: list[str], digits: str, sign: str, group: int) -> None:
@@ -471,14 +475,15 @@ async def test_what_a_server_serves_is_what_is_sampled(tmp_path: Path) -> None:
 
 
 async def test_a_real_server_samples_its_clients_but_not_its_rehearsal(tiny_index: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "sample"
+    folder, metrics = tmp_path / "sample", Metrics()
     async with (
-        Server(Settings(index=tiny_index, port=0, sla_ms=0, traffic_sample=folder)) as server,
+        Server(Settings(index=tiny_index, port=0, sla_ms=0, traffic_sample=folder), metrics) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         stub = search_pb2_grpc.SearchServiceStub(channel)
         assert [a async for a in stub.Search(search_pb2.SearchRequest(query="red kettle", rerank_depth=4))]
     assert not [thread for thread in threading.enumerate() if thread.name == "millirank-traffic"]
+    assert Page(metrics)("traffic_population", process="server") == 1
     [only] = read_traffic(folder, 50)
     assert (only.query, only.depth, len(only.lengths or ()), len(set(only.candidates or ()))) == ("red kettle", 4, 4, 4)
 

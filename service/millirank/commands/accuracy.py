@@ -94,13 +94,12 @@ class Accuracy:
     def _encoder(self, reference: Engine, engine: Engine, say: Progress) -> tuple[Figure, ...]:
         tokens = self._tokenizer.queries(self._asked.searched)
 
-        def vectors(one: Engine) -> Numbers:
-            return inference.embed(one, self.spec, tokens)
+        def vectors(one: Engine, precision: str) -> Numbers:
+            told = _shares(say, f"asking {len(tokens):,} queries in {precision}")
+            return inference.embed(one, self.spec, tokens, told)
 
-        say(f"asking {len(tokens)} queries in FP32")
-        first = self._remembered("vectors", _profiles(reference), lambda: vectors(reference))
-        say(f"asking {len(tokens)} queries in INT8")
-        second = vectors(engine)
+        first = self._remembered("vectors", _profiles(reference), lambda: vectors(reference, "FP32"))
+        second = vectors(engine, "INT8")
         near = [self._asked.near(some) for some in (first, second)]
         cosines = np.einsum("ij,ij->i", first, second), self._held_cosines(reference, engine)
         orders = [[order.rows for order in self._asked.fused(some)] for some in near]
@@ -141,14 +140,13 @@ class Accuracy:
         ]
         ends = np.cumsum([len(rows) for rows in heads])[:-1]
 
-        def scores(one: Engine) -> Numbers:
-            return inference.score(one, self.spec, pairs)
+        def scores(one: Engine, precision: str) -> Numbers:
+            told = _shares(say, f"scoring {len(pairs):,} pairs in {precision}")
+            return inference.score(one, self.spec, pairs, told)
 
-        say(f"scoring {len(pairs)} pairs in FP32")
         inputs = {"candidates": heads, **_profiles(reference)}
-        first = np.split(self._remembered("scores", inputs, lambda: scores(reference)), ends)
-        say(f"scoring {len(pairs)} pairs in INT8")
-        second = np.split(scores(engine), ends)
+        first = np.split(self._remembered("scores", inputs, lambda: scores(reference, "FP32")), ends)
+        second = np.split(scores(engine, "INT8"), ends)
         finals = [[blend(order, one).rows for order, one in zip(orders, some, strict=True)] for some in (first, second)]
         tau = kendall_tau(list(zip(second, first, strict=True)))
         return (
@@ -193,6 +191,12 @@ class Accuracy:
             np.save(part, made)
             part.replace(path)
             return made
+
+
+def _shares(say: Progress, what: str) -> inference.Told:
+    """Says how much of something is done, and at once that it has begun."""
+    say(f"{what}: 0%")
+    return lambda share: say(f"{what}: {share:.0%}")
 
 
 def _profiles(engine: Engine) -> dict[str, list[str]]:

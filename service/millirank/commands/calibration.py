@@ -25,8 +25,15 @@ from millirank_engines.build.quantize.data import (
 from millirank_engines.pack import Ids
 
 RANDOM = "random"
+SCALES = ".safetensors"  # a file that brings its ranges
 DEPTH = 8  # products of a query that are looked at
 LONGEST_PHRASE = 4  # words of a title that stand for a query
+
+
+def is_traffic(source: str) -> bool:
+    """Whether a source of calibration is sampled traffic, rather than an index, random tokens or scales."""
+    path = Path(source)
+    return source != RANDOM and path.exists() and path.suffix != SCALES and not (path / "CURRENT").is_file()
 
 
 class Texts:
@@ -56,7 +63,7 @@ class Texts:
         elif (path / "CURRENT").is_file():
             self.origin = "catalogue text"
             self._catalogue(path)
-        elif path.exists():
+        elif is_traffic(source):
             self.origin = "traffic"
             self._traffic(path, index)
         else:

@@ -15,7 +15,8 @@ from millirank_engines.trtmodule import BACKENDS
 
 from . import enginetools, scales, tables
 from .enginebench import bench
-from .expect import expect_traffic, read_for
+from .expect import expect_traffic, read_for, tells_lengths
+from .told import told
 
 app = typer.Typer(no_args_is_help=True, help="Check, build, verify, time and inspect engines.")
 app.command()(bench)
@@ -88,7 +89,10 @@ def build(  # noqa: PLR0913 - the options of a build
         typer.Option(help="TensorRT: forms of the graph, among half-norm,joined-qkv,time-major,tanh-gelu, or plain."),
     ] = None,
     traffic: Annotated[
-        Path | None, typer.Option("--from", help="Traffic that it is for: later traffic is compared with it.")
+        Path | None,
+        typer.Option(
+            "--from", help="Traffic that it is for, to compare later one with. Default: that of --calibration."
+        ),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -99,6 +103,7 @@ def build(  # noqa: PLR0913 - the options of a build
     from millirank_engines.build.backend import backend_of, refuse_precision
     from millirank_engines.build.compile import build_engine
 
+    from .calibration import is_traffic
     from .quantized import Wish, int8_wished
 
     given: dict[str, object] = {
@@ -111,16 +116,14 @@ def build(  # noqa: PLR0913 - the options of a build
         "baseline": baseline,
     }
     console = Console()
+    if traffic is None and calibration is not None and is_traffic(calibration):
+        traffic = tells_lengths(task.value, Path(calibration))
     asked = read_for(task.value, traffic) if traffic is not None else []
     chosen = backend_of(backend, {name: value for name, value in given.items() if value is not None})
     if precision is not None:
         refuse_precision(chosen, precision)  # before anything is calibrated
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
-    with console.status("") as status:
-
-        def say(line: str) -> None:
-            status.update(escape(line))
-
+    with scales.told_of_loss(console), told(console) as say:
         kept = work or out.parent / f".{out.name}.int8"
         with int8_wished(model, task.value, chosen, precision, wish, kept, say) as int8:
             artifact = build_engine(

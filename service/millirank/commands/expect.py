@@ -37,6 +37,15 @@ def read_for(task: Task, traffic: Path) -> list[Asked]:
     return asked
 
 
+def tells_lengths(task: Task, traffic: Path) -> Path | None:
+    """The traffic, if an engine can be for it; None where it is for a reranker and no request tells its pairs' lengths.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    return traffic if task == "embed" or tells_pairs(read_traffic(traffic, DEPTH)) else None
+
+
 def expect_traffic(folder: Path, asked: Sequence[Asked], source: Path) -> None:
     """Seals the lengths of traffic into an artifact.
 

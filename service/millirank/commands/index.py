@@ -27,6 +27,7 @@ from millirank_engines.device import this_cpu
 from millirank_engines.model import ENCODER, RERANKER
 
 from .expect import expect_catalogue
+from .told import told
 
 NAMED = 10  # bad rows shown
 
@@ -91,11 +92,7 @@ def engine(path: Path, source: str | None, default: str, task: ModelTask, consol
         from millirank_engines.build.compile import build_engine
 
         model = source or default
-        with console.status(f"building the {task} engine of {escape(model)}") as status:
-
-            def say(line: str) -> None:
-                status.update(escape(line))
-
+        with told(console, f"building the {task} engine of {model}") as say:
             if not _built_with_int8(path, model, task, console, say):
                 build_engine(model, path, task=task, progress=say)
     return open_engine(path)

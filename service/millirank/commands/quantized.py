@@ -1,5 +1,6 @@
 """INT8 for the command line: calibration, sensitive layers, and the gate over an index."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,16 +15,14 @@ from millirank_engines.build.export import export_model
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize.bits import weight_bits
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
-from millirank_engines.build.quantize.gate import allowances
+from millirank_engines.build.quantize.gate import NDCG, allowances
 from millirank_engines.build.quantize.int8 import AUTO, INT8, Int8
 from millirank_engines.build.quantize.scales import Scales
 from millirank_engines.build.quantize.sensitivity import Deviations, spared
 from millirank_engines.build.quantize.shipped import scales_beside
 
 from .accuracy import Accuracy
-from .calibration import Texts
-
-FILE = ".safetensors"
+from .calibration import SCALES, Texts
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,14 @@ def int8_of(model: str, task: Task, bits: int, wish: Wish, work: Path, say: Prog
         ConfigError: if an option does not fit the others.
         EngineError: if the model or its data do not fit.
     """
-    allowed = allowances(wish.allow_loss)
+    allowed = _allowed(wish)
     source = wish.calibration or (None if wish.gate else _shipped(model))
     if source is None:
         raise ConfigError(
             "INT8 needs ranges: name sampled traffic, an index, random, or the scales.safetensors of another artifact "
             "with --calibration"
         )
-    if source.endswith(FILE):
+    if source.endswith(SCALES):
         _refuse_unheard(wish)
         scales = Scales.read(Path(source))
         if scales.weight_bits > bits and wish.gate is None:
@@ -134,6 +133,25 @@ def int8_of(model: str, task: Task, bits: int, wish: Wish, work: Path, say: Prog
     )
     opened.callback(judge.close)
     return replace(made, judge=judge, asked=judge.asked())
+
+
+def _allowed(wish: Wish) -> dict[str, float]:
+    """The losses that are allowed; a gate without judgments must be told that it does without their figure.
+
+    Raises:
+        ConfigError: if it was not told.
+        EngineError: if --allow-loss is written in another way.
+    """
+    allowed = allowances(wish.allow_loss)
+    if wish.gate is None or wish.judgments is not None:
+        return allowed
+    if NDCG not in allowed:
+        raise ConfigError(
+            f"INT8 is sealed only if judged queries keep their {NDCG}: name them with --judgments (`millirank segments "
+            f"--index {shlex.quote(str(wish.gate))} --out segments.csv` makes some by rules), or do without that "
+            f"figure with --allow-loss {NDCG}=1"
+        )
+    return {name: loss for name, loss in allowed.items() if name != NDCG}  # it is not measured
 
 
 def _refuse_unheard(wish: Wish) -> None:

@@ -1,26 +1,27 @@
 """`millirank engine calibrate`: scales of INT8 that passed the gate, as they ship beside weights."""
 
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from millirank.errors import ConfigError
 from millirank_engines import Figure, Task
 from millirank_engines.build.export import export_model
 from millirank_engines.build.openvino import default_profiles
 from millirank_engines.build.progress import Progress
-from millirank_engines.build.quantize.gate import held_to, refuse_losses
+from millirank_engines.build.quantize.gate import GateFailed, held_to, refuse_losses
 from millirank_engines.build.quantize.int8 import Int8
 from millirank_engines.build.quantize.scales import WEIGHT_BITS
 from millirank_engines.build.quantize.sensitivity import EXACT
 
 from . import tables
 from .quantized import Wish, int8_of
+from .told import told
 
 
 def calibrate(  # noqa: PLR0913 - the options of INT8
@@ -48,11 +49,20 @@ def calibrate(  # noqa: PLR0913 - the options of INT8
     wish = Wish(calibration, gate, judgments, gate_queries, gate_depth, allow_loss, method, alpha, calibration_count)
     if not out.name.endswith(".safetensors"):
         raise ConfigError(f"{out} is no file of scales: name it scales.safetensors, beside the model's weights")
-    with console.status("") as status:
-        kept = work or out.parent / f".{out.stem}.int8"
-        figures = calibrated(model, task, wish, out, kept, lambda line: status.update(escape(line)))
+    with told_of_loss(console), told(console) as say:
+        figures = calibrated(model, task, wish, out, work or out.parent / f".{out.stem}.int8", say)
     console.print(tables.accuracy(figures))
     console.print(f"wrote {out}", soft_wrap=True)
+
+
+@contextmanager
+def told_of_loss(console: Console) -> Iterator[None]:
+    """Prints the figures of a gate that fails inside, before its error goes on."""
+    try:
+        yield
+    except GateFailed as error:
+        console.print(tables.accuracy(error.figures))
+        raise
 
 
 def calibrated(model: str, task: Task, wish: Wish, out: Path, work: Path, say: Progress) -> tuple[Figure, ...]:

@@ -1,7 +1,7 @@
 """`millirank traffic stats`: how long what shoppers ask for is, and how far that is from what the engines are for."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,8 @@ from millirank_engines.drift import BUCKETS, LEAST, THRESHOLD, LengthProfile, Sh
 
 BAR = 40  # characters of a bucket that holds everything
 QUANTILES = (0.5, 0.95, 0.99)
+CALIBRATION = ("--calibration", "--gate", "--judgments")  # of the options of a build in INT8
+JUDGED = "segments.csv"
 UNITS = {"query": "tokens of a query", "pair": "tokens of a pair", "depth": "candidates of a query"}
 
 app = typer.Typer(no_args_is_help=True, help="Look at what shoppers asked for.")
@@ -137,8 +139,29 @@ def _verdict(found: Sequence[Seen], traffic: Path, index: Path, asked: Sequence[
     profiles, catalog = "profiles.toml", shlex.quote(str(index))
     yield f"  millirank engine profiles --from {escape(source)} --catalog {escape(catalog)} --out {profiles}"
     tasks: dict[Task, Seen] = {one.manifest.model.task: one for one in past}
-    for one in tasks.values():
-        command = f"{one.manifest.command} --profiles {profiles}"
-        if one.manifest.model.task == "embed" or tells_pairs(asked):
+    calibrated = {task for task, one in tasks.items() if _calibrates(one.manifest, asked)}
+    if calibrated:
+        yield f"  millirank segments --index {escape(catalog)} --out {JUDGED}"
+    for task, one in tasks.items():
+        command = one.manifest.command
+        if task in calibrated:
+            command = _without(command, CALIBRATION)
+            command += f" --calibration {source} --gate {catalog} --judgments {JUDGED}"
+        command += f" --profiles {profiles}"
+        if task == "embed" or tells_pairs(asked):
             command += f" --from {source}"
         yield f"  {escape(command)} --out {escape(shlex.quote(str(one.folder)))}"
+
+
+def _calibrates(manifest: Manifest, asked: Sequence[Asked]) -> bool:
+    """Whether an engine tries INT8, and the traffic names what it would be calibrated on."""
+    words = shlex.split(manifest.command)
+    precision = words[words.index("--precision") + 1] if "--precision" in words else ""
+    return precision in {"int8", "auto"} and (manifest.model.task == "embed" or any(a.candidates for a in asked))
+
+
+def _without(command: str, options: Collection[str]) -> str:
+    """A command line without some options and their values."""
+    words = shlex.split(command)
+    kept = (word for at, word in enumerate(words) if not {word, words[at - 1] if at else ""} & set(options))
+    return shlex.join(kept)

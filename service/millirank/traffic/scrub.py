@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 _BLANK = {"Cc": " ", "Zl": " ", "Zp": " ", "Cf": "", "Cs": ""}  # by category: those that part words become a space
 _DIGITS = re.compile(
-    r"(?<![^\W_])[+(]{0,2}\d(?:[ ().\-/+]{0,3}\d){8,}"  # nine or more, but not within a model number
+    r"(?<![^\W_])[+(]{0,2}\d(?:[\W_]{0,3}\d){8,}"  # nine or more, but not within a model number
     r"|\d{8,}"
 )
 _AT = re.compile(r"@|\uff20|\ufe6b|%40", re.IGNORECASE)

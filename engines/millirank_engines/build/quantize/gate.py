@@ -7,11 +7,11 @@ from millirank_engines.base import Engine, EngineError
 from millirank_engines.build.progress import Progress
 from millirank_engines.figures import Figure
 
-COSINE = "cosine_p1"
+COSINE, NDCG = "cosine_p1", "ndcg@10"
 # name: largest loss; shares are in percent, so that 0.3 is 0.3 points
 LIMITS: dict[str, float] = {
     "top1": 0.3,  # percent of known-item queries whose product comes first
-    "ndcg@10": 0.003,
+    NDCG: 0.003,
     COSINE: 0.01,  # of embeddings with FP32's: at least 0.99
     "recall@100": 0.3,  # percent of known items among the first 100 of dense retrieval
     "kendall_tau": 0.1,  # of a query's pairs, in FP32's order: at least 0.9

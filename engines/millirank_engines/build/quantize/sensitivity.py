@@ -1,17 +1,20 @@
 """Which layers suffer from INT8: each quantized alone, then the worst left in float until the rest is good enough."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines.artifact import digest, sha256_of
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.build.export import export_model
 from millirank_engines.build.graph import Form
 from millirank_engines.build.parity import output_name
 from millirank_engines.build.progress import Progress
+from millirank_engines.device import library_version
 from millirank_engines.model import Task, Template
 
 from .data import CalibrationData
@@ -41,28 +44,50 @@ class Deviations:
     """Runs graphs with some scales in OpenVINO, and compares them with FP32, on data that is held back.
 
     Products are exact, as on every device that multiplies INT8 in hardware.
+
+    Args:
+        source: of the model, as export_model takes it.
+        task: embed or rerank.
+        held: data that it was not calibrated on.
+        work: a folder for graphs and for what was found of each: a sweep that was stopped goes on there.
+        template: of texts; the model's own by default.
     """
 
     def __init__(
         self, source: str, *, task: Task, held: CalibrationData, work: Path, template: Template | None = None
     ) -> None:
         self._source, self._task, self._held, self._template = source, task, held, template
-        self._folder = work / "trial"
+        self._folder, self._found = work / "trial", work / "deviations"
         self._output = output_name(task)
-        self._reference = self._outputs(Scales())
+        onnx = self._exported(Scales())
+        self._about = {"fp32": sha256_of(onnx), "held": held.digest, "openvino": library_version("openvino")}
+        self._reference = self._outputs(onnx)
 
     def __call__(self, scales: Scales) -> Deviation:
-        """How far a graph with these scales is from FP32."""
-        return deviation(self._outputs(scales), self._reference)
+        """How far a graph with these scales is from FP32; reckoned once."""
+        onnx = self._exported(scales)
+        path = self._found / f"{digest({**self._about, 'graph': sha256_of(onnx)})[:16]}.json"
+        try:
+            return Deviation(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):  # as if there were nothing
+            found = deviation(self._outputs(onnx), self._reference)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(asdict(found)), "utf-8")
+            part.replace(path)
+            return found
 
-    def _outputs(self, scales: Scales) -> NDArray[np.float32]:
-        from millirank_engines.openvino import OpenVinoEngine
-
+    def _exported(self, scales: Scales) -> Path:
         made = export_model(
             self._source, self._folder, task=self._task, template=self._template, form=EXACT, scales=scales
         )
+        return made.folder / "model.onnx"
+
+    def _outputs(self, onnx: Path) -> NDArray[np.float32]:
+        from millirank_engines.openvino import OpenVinoEngine
+
         profiles = {Profile(*batch["input_ids"].shape) for batch in self._held.batches}
-        engine = OpenVinoEngine(made.folder / "model.onnx", tuple(profiles), "fp32")
+        engine = OpenVinoEngine(onnx, tuple(profiles), "fp32")
         try:
             return run_batches(engine, self._held.batches, self._output)
         finally:

@@ -48,9 +48,16 @@ NOTES = (
 
 
 SUBJECTS = (  # what the targets are about comes first
-    Subject("bert-base-reranker", "", "rerank", ("50x64", "128x64", "256x64", "512x64"), ("50x64",), ("512x64",)),
-    Subject("minilm-reranker", "", "rerank", ("50x32", "50x64", "512x32"), ("50x64",), ("50x64", "512x32")),
-    Subject("minilm-encoder", ENCODER, "embed", ("1x16", "32x16"), ("32x16",), ("32x16",)),
+    Subject(
+        "bert-base-reranker",
+        "",
+        "rerank",
+        ("50x64", "128x64", "256x64", "512x64"),
+        ("50x64", "128x64", "256x64", "512x64"),
+        ("512x64",),
+    ),
+    Subject("minilm-reranker", "", "rerank", ("50x32", "50x64", "512x32"), ("50x32", "50x64", "512x32"), ("512x32",)),
+    Subject("minilm-encoder", ENCODER, "embed", ("1x16", "32x16"), ("1x16", "32x16"), ("32x16",)),
 )
 
 

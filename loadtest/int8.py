@@ -44,7 +44,7 @@ NOTES = (
     "`alpha chosen`: each layer's smoothing by its own search; `no shift`: channels are not moved to the middle of",
     "their ranges. Where they are, GELU's floor lies at the end of the range; a cut by entropy falls before it, so",
     "that many values change. top1 of the encoder does not tell one that finds nothing: its known items are found by",
-    "words, too.",
+    "words, too. `ndcg@10 agreement` is how many of the first ten are the same, which a reranker of ten cannot change.",
 )
 EARLIER = (
     "Sections `before` are of an earlier run, with ModelOpt, which quantizes the same graph from the same data, run as",

@@ -10,10 +10,12 @@ import numpy as np
 from int8_shared import choice_rows
 from int8_subject import MODELS, Int8Subject
 from report import Row, percentiles
+from rich.console import Console
 
 from millirank.commands.accuracy import Accuracy
 from millirank.commands.calibration import Texts
 from millirank.commands.orders import rankings
+from millirank.commands.told import Lines
 from millirank.config import Settings
 from millirank.evaluation import Judgments, Scores, score
 from millirank.stack import MODELS as FOLDERS
@@ -83,7 +85,7 @@ def gate_rows(
         for engine in engines.values():
             opened.callback(engine.close)
         for how in (how for how in hows if how in engines and how != "fp32"):
-            figures = held_to(judge(engines["fp32"], engines[how], print), {})
+            figures = held_to(judge(engines["fp32"], engines[how], Lines(Console())), {})
             yield [
                 row
                 for figure in figures

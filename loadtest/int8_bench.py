@@ -11,10 +11,12 @@ from int8_subject import MODELS
 from peers import modelopt_ptq
 from peers.as_written import AsWritten
 from report import Row
+from rich.console import Console
 
 from millirank.catalog.snapshot import Snapshot
 from millirank.commands.accuracy import Accuracy
 from millirank.commands.calibration import RANDOM, Texts
+from millirank.commands.told import Lines
 from millirank.evaluation import read_judgments
 from millirank.retrieve import HybridRetriever
 from millirank.segments import segments
@@ -42,6 +44,7 @@ MODELOPT = ("max", "entropy")  # its own ways
 SOURCES = ("catalogue", "traffic", RANDOM)
 PERCENT = ("top1", "recall@100")
 SHIPS = "int8 as it ships"
+SAY = Lines(Console())
 Step = tuple[str, Callable[["Bench"], Iterator[Row]]]  # what is measured, and what measures it
 
 
@@ -125,14 +128,14 @@ class Bench:
         found = self.measure(scales)
         made = export_model(self.model, self.work / "int8", task=self.task, form=EXACT, scales=scales)
         with closing(OpenVinoEngine(made.folder / "model.onnx", self.profiles, "fp32", static_tokens=0)) as engine:
-            yield from self._rows(how, found, self.judge(self.reference, engine, print))
+            yield from self._rows(how, found, self.judge(self.reference, engine, SAY))
 
     def _as_written(self, onnx: Path) -> tuple[Deviation, tuple[Figure, ...]]:
         shapes = tuple({Profile(*batch["input_ids"].shape) for batch in self.held.batches})
         with closing(AsWritten(onnx, self.profiles)) as engine:
             with closing(self.float(shapes)) as plain:
                 found = [run_batches(one, self.held.batches, output_name(self.task)) for one in (engine, plain)]
-            return deviation(*found), self.judge(self.reference, engine, print)
+            return deviation(*found), self.judge(self.reference, engine, SAY)
 
     def _rows(self, how: str, found: Deviation, figures: tuple[Figure, ...]) -> Iterator[Row]:
         case = f"{self.model}/{how}"

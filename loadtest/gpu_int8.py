@@ -140,7 +140,7 @@ class Bench:
                     self.source,
                     out,
                     task=self.subject.task,
-                    backend=Kept({INT8: plan, "fp16": half}),
+                    backend=Kept({INT8: plan, "fp16": half}, self.given.graph),
                     precision=AUTO,
                     profiles=exact(parsed(plan.buckets)),
                     int8=int8_of(scales),

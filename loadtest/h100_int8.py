@@ -2,7 +2,7 @@
 
 python loadtest/h100_int8.py --work DIR --scales DIR [--engines DIR] [--only bert-base-reranker,minilm-reranker]
     [--parts auto,fp32,fp8] [--peers torch-eager-fp32] [--rounds 2000] [--level 3] [--limit 100] [--seconds 400]
-    [--name h100-int8] [--out DIR]
+    [--graph half-norm] [--name h100-int8] [--out DIR]
 
 Each model has a process of its own, in which all engines are timed together, and each plan one in which it is built,
 for --limit seconds at most; what TensorRT said last lies beside the page. What fails is built in simpler ways: a plan
@@ -28,7 +28,9 @@ from report import Row, write
 from subjects import PEERS
 from targets import INT8
 
+from millirank_engines.build.graph import Form
 from millirank_engines.build.quantize.int8 import AUTO
+from millirank_engines.build.tensorrt import FORM
 from millirank_engines.model import ENCODER
 
 PARTS = ("auto", "fp32", "fp8")  # besides FP16 and INT8
@@ -106,6 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2000, help="calls of each shape, at most")
     parser.add_argument("--seconds-a-shape", type=float, default=1.0, help="of timing an engine at a shape, about")
     parser.add_argument("--level", type=int, default=3, help="of the builder's search")
+    parser.add_argument("--graph", type=Form.parse, default=FORM, help="its form, %(default)s if nothing is said")
     parser.add_argument("--limit", type=float, default=100, help="seconds that a plan may take")
     parser.add_argument("--seconds", type=float, default=400, help="of all")
     parser.add_argument("--least", type=int, default=40, help="calls of each shape, however long they take")
@@ -153,7 +156,7 @@ def page(given: Namespace) -> None:
             kept = json.loads(path.read_text(encoding="utf-8"))
             rows += [Row(**row) for row in kept["rows"]]
             notes += kept["notes"]
-    lines = [*NOTES, "", *(f"- {note}" for note in notes)]
+    lines = [*NOTES, "", f"- graphs: {given.graph}", *(f"- {note}" for note in notes)]
     write(given.name, "INT8 on one GPU", lines, rows, given.out, targets=INT8)
 
 

@@ -14,11 +14,12 @@ from peers.fp8 import fp8_from_int8
 from millirank_engines import Engine, EngineError, Profile, Task, read_manifest
 from millirank_engines.artifact import PLAN, SEAL
 from millirank_engines.build.export import Export, export_model
+from millirank_engines.build.graph import Form
 from millirank_engines.build.plan import Options, timing_cache_path
 from millirank_engines.build.profiles import Profiles
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize.scales import Scales
-from millirank_engines.build.tensorrt import FORM, TensorRt
+from millirank_engines.build.tensorrt import TensorRt
 from millirank_engines.gpu import this_gpu
 from millirank_engines.manifest import parse_profile
 
@@ -74,8 +75,8 @@ class Plan:
 class Kept(TensorRt):
     """TensorRT whose plans are built already."""
 
-    def __init__(self, plans: Mapping[str, Plan]) -> None:
-        super().__init__(options=Options(level=min(plan.level for plan in plans.values())))
+    def __init__(self, plans: Mapping[str, Plan], form: Form) -> None:
+        super().__init__(options=Options(level=min(plan.level for plan in plans.values())), form=form)
         self._plans = plans
 
     def compile(self, source: Export, folder: Path, profiles: Profiles, out: Path, say: Progress) -> None:  # noqa: ARG002 - see Backend
@@ -92,7 +93,8 @@ class Plans:
         source: of its weights.
         scales: of its INT8.
         work: keeps the plans; its parent has one timing cache for all.
-        given: limits of time, the builder's level, the folder for logs and that of engines that are built already.
+        given: limits of time, the builder's level, the graph's form, the folder for logs and that of engines that are
+            built already.
         notes: what was built how, and what was not, and why.
     """
 
@@ -208,7 +210,7 @@ class Plans:
             scales = plainer(scales)
         types = "fp32" if precision == "fp32" else "fp16"
         task = self._subject.task
-        made = export_model(self._source, folder, task=task, precision=types, form=FORM, scales=scales)
+        made = export_model(self._source, folder, task=task, precision=types, form=self._given.graph, scales=scales)
         if precision != "fp8":
             return made
         own = fp8_from_int8(made.folder / "model.onnx", folder / "fp8" / "model.onnx")

@@ -114,7 +114,7 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     command += ["--rounds", "3", "--seconds-a-shape", "0.01", "--out", str(tmp_path), "--alone"]
     monkeypatch.setattr(sys, "argv", command)
     script.main()
-    script.page(script.Namespace(work=tmp_path / "work", out=tmp_path, name="h100-int8"))
+    script.page(script.Namespace(graph=tensorrt.FORM, work=tmp_path / "work", out=tmp_path, name="h100-int8"))
     assert gpu == ["int8", "float", "float"]
     kept = json.loads((tmp_path / "h100-int8.json").read_text(encoding="utf-8"))["rows"]
     rows = {(row["case"], row["metric"]): row["value"] for row in kept}
@@ -235,6 +235,7 @@ def asked(script: ModuleType, folder: Path, **changed: Any) -> Any:
     (folder / "work").mkdir(exist_ok=True)
     common = {"work": folder / "work", "out": folder, "scales": None, "engines": None, "name": "page", "peers": []}
     common |= {"parts": [], "rounds": 2, "seconds_a_shape": 0.01, "least": 2, "level": 3, "limit": 100.0}
+    common |= {"graph": tensorrt.FORM}
     return script.Namespace(**{**common, "seconds": 400.0, **changed})
 
 

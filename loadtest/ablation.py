@@ -178,14 +178,16 @@ def choice(name: str, heads: Sequence[Head], stored: Stored, models: Sequence[st
     return nested(made, name, heads, stored), told
 
 
-def told(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: bool) -> Iterator[str]:
-    """Lines on each model's recipe, and, where all were to be compared, on those that are not there."""
-    known = FOLDED if folds else RECIPES
+def told(models: Sequence[str]) -> Iterator[str]:
+    """Lines on each model's recipe."""
+    recipes = RECIPES | FOLDED  # folds stand beside models that saw no judgment
     yield ""
-    recipes = RECIPES | known  # folds stand beside models that saw no judgment
-    for model in models:
-        if model in recipes:
-            yield f"- `{model}`: {recipes[model]}"
+    yield from (f"- `{model}`: {recipes[model]}" for model in models if model in recipes)
+
+
+def lacking(models: Sequence[str], heads: Sequence[str], stored: Stored, *, folds: bool) -> Iterator[str]:
+    """A line on the models that are not there, where most are."""
+    known = FOLDED if folds else RECIPES
     scored = {key.partition("@")[0] for key in stored if key.partition("@")[2] in heads}
     missing = [name for name in known if name not in models and (f"{name}0" if folds else name) not in scored]
     if missing and len(missing) < len(known) / 2:
@@ -228,13 +230,16 @@ def main() -> None:
                 if order is not None
             }
             rows += rows_of(case, scores, given.first)
-    title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
-    title = "Rerankers by their weight" if given.weights else title
     named = [text.partition("=")[0] for text in given.heads]
     means = [f"- `{MEAN}`: the mean of the standard scores of {', '.join(given.mean)}"] if given.mean else []
-    recipes = told(models, named, {} if given.weights else stored, folds=bool(given.folds))
-    at = [f"- `at W`: a reranker's standard score counts W times as much as the fused one, elsewhere {WEIGHT:g} times"]
-    notes = [*NOTES, *recipes, *means, *at[: len(given.weights)], *picked]
+    if given.weights:
+        title = "Rerankers by their weight"
+        elsewhere = f"elsewhere {WEIGHT:g} times"
+        more = [f"- `at W`: a reranker's standard score counts W times as much as the fused one, {elsewhere}"]
+    else:
+        title = "Rerankers by cross-validation" if given.folds else "What each part of the training is worth"
+        more = [*lacking(models, named, stored, folds=bool(given.folds))]
+    notes = [*NOTES, *told(models), *more, *means, *picked]
     write(given.name, title, notes, rows, shown=SHOWN if len(given.first) == 1 else None)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from int8_bench import Bench, steps
-from int8_shared import beside
+from int8_shared import beside, written_whole
 from int8_subject import MODELS
 from options import parser_of, some_of
 from report import Row, write
@@ -91,14 +91,12 @@ def kept(path: Path, given: Namespace) -> dict[str, Any] | None:
 
 
 def keep(path: Path, given: Namespace, rows: list[Row]) -> None:
-    """At once: processes beside this one read it, too."""
+    """Writes the rows, and where they are from."""
     words = iter(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
     command = published([word for word in words if word != "--share" or not next(words)])
     about = result(rows) | {"command": command}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(about | {"asked": asked(given)}), encoding="utf-8")
-    part.replace(path)
+    written_whole(path, json.dumps(about | {"asked": asked(given)}))
 
 
 def recipes(work: Path, given: Namespace) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from int8_shared import beside
+from int8_shared import beside, written_whole
 from report import Row, write
 from targets import Target
 
@@ -67,21 +67,14 @@ def keep(given: argparse.Namespace, name: str, found: Sequence[Row | str], used:
     notes = [line for line in found if isinstance(line, str)]
     notes.append(f"{name} ran on {len(used)} processors of {os.cpu_count()}: {', '.join(map(str, used))}")
     kept = {"rows": [vars(row) for row in found if isinstance(row, Row)], "notes": notes}
-    _replace(given.work / "rows" / f"{name}.json", json.dumps(kept))
+    written_whole(given.work / "rows" / f"{name}.json", json.dumps(kept))
     about = {key: value for key, value in result(()).items() if key != "rows"}
     about["command"] = published(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    _replace(given.work / "run.json", json.dumps(about))
+    written_whole(given.work / "run.json", json.dumps(about))
     has = "multiplies" if multiplies_int8(this_cpu()) else "does NOT multiply"
     line = f"this processor {has} INT8 in hardware; its instruction sets: {', '.join(this_cpu().features)}"
-    _replace(given.work / "processor.txt", line)
+    written_whole(given.work / "processor.txt", line)
     page(given, (given.work,))
-
-
-def _replace(path: Path, text: str) -> None:
-    """At once: calls beside this one read it, too."""
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def page(given: argparse.Namespace, folders: Sequence[Path]) -> None:

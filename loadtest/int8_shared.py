@@ -1,6 +1,7 @@
 """What INT8 is measured with on processors and on GPUs alike: options, inputs, scales, what `auto` chose."""
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def word_feeds(made: Export, shapes: Sequence[Profile]) -> dict[Profile, Tensors
 def int8_of(scales: Scales, timed: int | None = None) -> Int8:
     """For a build: with the figures that were sealed with the scales, or with none, where they were not gated yet."""
     return Int8(scales, judge=None if "gate" in scales.about else lambda *_: (), timed=timed)
+
+
+def written_whole(path: Path, text: str) -> None:
+    """Writes a file at once: processes beside this one read it, too."""
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def beside(work: Path) -> list[str]:

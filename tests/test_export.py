@@ -262,5 +262,6 @@ def test_gelu_by_tanh_changes_no_more_than_rounding_does(
 def test_forms_are_read_as_they_are_written() -> None:
     for form in (Form(), Form(half_norm=True), Form(half_norm=True, joined_qkv=True), Form(tanh_gelu=True)):
         assert Form.parse(str(form)) == form
+    assert Form.parse("plain") == Form()
     with pytest.raises(EngineError, match="no form flat: use half-norm, joined-qkv, time-major, tanh-gelu"):
         Form.parse("half-norm,flat")

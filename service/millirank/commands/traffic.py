@@ -155,8 +155,7 @@ def _verdict(found: Sequence[Seen], traffic: Path, index: Path, asked: Sequence[
 
 def _calibrates(manifest: Manifest, asked: Sequence[Asked]) -> bool:
     """Whether an engine tries INT8, and the traffic names what it would be calibrated on."""
-    words = shlex.split(manifest.command)
-    precision = words[words.index("--precision") + 1] if "--precision" in words else ""
+    precision = manifest.options.get("--precision")
     return precision in {"int8", "auto"} and (manifest.model.task == "embed" or any(a.candidates for a in asked))
 
 

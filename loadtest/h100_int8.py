@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from report import Row, write
 from subjects import PEERS
 from targets import INT8
 
-from millirank_engines.build.graph import Form
+from millirank_engines import EngineError
+from millirank_engines.build.graph import PLAIN, Form
 from millirank_engines.build.quantize.int8 import AUTO
 from millirank_engines.build.tensorrt import FORM
 from millirank_engines.model import ENCODER
@@ -49,22 +50,16 @@ NOTES = (
 )
 
 
+BERT = "bert-base-reranker"
+BATCHES, PAIRS, QUERIES = ("50x64", "128x64", "256x64", "512x64"), ("50x32", "50x64", "512x32"), ("1x16", "32x16")
 SUBJECTS = (  # what the targets are about comes first
-    Subject(
-        "bert-base-reranker",
-        "",
-        "rerank",
-        ("50x64", "128x64", "256x64", "512x64"),
-        ("50x64", "128x64", "256x64", "512x64"),
-        ("512x64",),
-    ),
-    Subject("minilm-reranker", "", "rerank", ("50x32", "50x64", "512x32"), ("50x32", "50x64", "512x32"), ("512x32",)),
-    Subject("minilm-encoder", ENCODER, "embed", ("1x16", "32x16"), ("1x16", "32x16"), ("32x16",)),
+    Subject(BERT, "", "rerank", BATCHES, BATCHES, ("512x64",)),
+    Subject("minilm-reranker", "", "rerank", PAIRS, PAIRS, ("512x32",)),
+    Subject("minilm-encoder", ENCODER, "embed", QUERIES, QUERIES, ("32x16",)),
 )
 
 
 SELDOM = 2.0  # seconds between pages
-BERT = "bert-base-reranker"
 
 
 def parts_of(subject: Subject, given: Namespace) -> None:
@@ -98,6 +93,14 @@ def rounds(subjects: Sequence[Subject], parts: Sequence[str]) -> Iterator[tuple[
             yield subject, list(parts), 1.0
 
 
+def form(text: str) -> Form:
+    """The type of --graph."""
+    try:
+        return Form.parse(text)
+    except EngineError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
 def main() -> None:
     """Measures every model in a process of its own, and writes what there is after each."""
     names = [subject.name for subject in SUBJECTS]
@@ -108,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2000, help="calls of each shape, at most")
     parser.add_argument("--seconds-a-shape", type=float, default=1.0, help="of timing an engine at a shape, about")
     parser.add_argument("--level", type=int, default=3, help="of the builder's search")
-    parser.add_argument("--graph", type=Form.parse, default=FORM, help="its form, %(default)s if nothing is said")
+    parser.add_argument("--graph", type=form, default=FORM, help="its form, %(default)s if nothing is said")
     parser.add_argument("--limit", type=float, default=100, help="seconds that a plan may take")
     parser.add_argument("--seconds", type=float, default=400, help="of all")
     parser.add_argument("--least", type=int, default=40, help="calls of each shape, however long they take")
@@ -116,6 +119,10 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="measure in this process, and write no page")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    kept = given.work / "graph"
+    if kept.is_file() and (other := kept.read_text(encoding="utf-8")) != str(given.graph):
+        sys.exit(f"{given.work} holds what was built of graphs {other or PLAIN}: name another folder with --work")
+    kept.write_text(str(given.graph), encoding="utf-8")
     chosen = [subject for subject in SUBJECTS if subject.name in given.only]
     if given.alone:
         for subject in chosen:

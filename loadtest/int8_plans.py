@@ -19,13 +19,13 @@ from millirank_engines.build.plan import Options, timing_cache_path
 from millirank_engines.build.profiles import Profiles
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize.scales import Scales
-from millirank_engines.build.tensorrt import TensorRt
+from millirank_engines.build.tensorrt import TensorRt, form_of
 from millirank_engines.gpu import this_gpu
 from millirank_engines.manifest import parse_profile
 
 QUANTIZED = ("int8", "fp8")
 LONGER = 1.7  # times the limit for what has always ended; FP16 of BERT-base took 110 to 150 s
-SILENT = 2.5  # times the limit for FP8, whose kernels are compiled for more than a minute, in silence
+LIMITS = {"int8": 1.0, "fp8": 2.5}  # times the limit; FP8's kernels are compiled for more than a minute, in silence
 LATER = 0.6  # times the limit for what is tried after that
 LEAST = 15.0  # seconds that a build is worth beginning for
 TOLD = "made.json"
@@ -151,6 +151,7 @@ class Plans:
             return None
         manifest = read_manifest(folder)
         fits = manifest.model.hash == self._model.spec.hash and {*parsed(buckets)} <= {*manifest.profiles}
+        fits = fits and form_of(manifest.options.get("--graph")) == self._given.graph
         if not fits or (manifest.backend, manifest.precision) != ("tensorrt", precision):
             self._notes.append(
                 f"{self._subject.name}: the {precision} that was built before has other shapes or weights."
@@ -172,8 +173,7 @@ class Plans:
         if left < LEAST:
             self._notes.append(f"{name}, was left out for want of time.")
             return None
-        first = SILENT if precision == "fp8" else 1 if precision in QUANTIZED else LONGER
-        limit = self._given.limit * (LATER if way.later else first)
+        limit = self._given.limit * (LATER if way.later else LIMITS.get(precision, LONGER))
         print(f"  building {name}", flush=True)
         log = f"{self._given.name}.{self._subject.name}.{precision}.{'+'.join(buckets)}.{way.short}.log"
         try:

@@ -134,6 +134,9 @@ def test_every_engine_of_a_model_is_built_once_timed_and_held_to_fp32(
     assert "| BERT-base INT8 at 50x64, times as fast as torch FP32 eager | ≥ 3.8 x | not measured | |" in text
     script.main()
     assert gpu == ["int8", "float", "float"]  # all of it lay in the work folder
+    monkeypatch.setattr(sys, "argv", [*command, "--graph", "plain"])
+    with pytest.raises(SystemExit, match="built of graphs half-norm,time-major,tanh-gelu: name another folder"):
+        script.main()
 
 
 def test_random_weights_are_calibrated_on_random_tokens_and_pass_no_gate(

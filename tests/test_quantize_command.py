@@ -7,10 +7,12 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from catalog_kit import products, rows
 from models import Tiny, calm, edit_json, write_model
+from numpy.typing import NDArray
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -23,11 +25,11 @@ from millirank.commands.engine import app
 from millirank.commands.scales import calibrated
 from millirank.errors import ConfigError
 from millirank.tokens import Tokenizer
-from millirank_engines import FakeEngine, Profile, Task, open_engine, read_manifest
+from millirank_engines import FakeEngine, Profile, Task, Tensors, open_engine, read_manifest
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.quantize import gate
 from millirank_engines.build.quantize.bits import multiplies_int8, weight_bits
-from millirank_engines.build.quantize.data import random_sequences, sequences_data
+from millirank_engines.build.quantize.data import pairs_data, pairs_of, random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import GateFailed, held_to
 from millirank_engines.build.quantize.scales import FILE, Scales
 from millirank_engines.build.quantize.shipped import scales_beside, shipped_int8
@@ -209,7 +211,10 @@ def test_options_that_cannot_be_are_refused_with_their_fix(shop: dict[str, Path]
 def judge(shop: dict[str, Path], cache: Path, name: str = "reranker", **more: object) -> Accuracy:
     folder = shop["index"] / "engines" / name
     tokenizer = Tokenizer(folder / "tokenizer.json", read_manifest(folder).model)
-    held = sequences_data(random_sequences(8, tokenizer.spec, 10), tokenizer.spec, "x")
+    texts = random_sequences(8, tokenizer.spec, 10)
+    pairs = [(query, product) for query in texts[:2] for product in texts[2:]]
+    spec = tokenizer.spec
+    held = pairs_data(pairs, spec, "x") if spec.task == "rerank" else sequences_data(texts, spec, "x")
     return Accuracy(shop["index"], tokenizer, held=held, cache=cache, **{"queries": 10, "depth": 5, **more})  # type: ignore[arg-type]
 
 
@@ -265,6 +270,46 @@ def test_answers_of_fp32_are_asked_again_where_they_would_differ(
     assert calls(FakeEngine(task="rerank")) == 0
     assert calls(FakeEngine(task="rerank"), reverse=True) > 0
     assert calls(other([Profile(4, 96)])) > 0
+
+
+class Counting(FakeEngine):
+    """Scores a pair by its token ids; those of some queries the other way round."""
+
+    def __init__(self, *turned: bytes) -> None:
+        super().__init__(task="rerank")
+        self._turned = turned
+
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[np.float32]]:
+        ids = feeds["input_ids"]
+        score = (ids * np.arange(1, ids.shape[1] + 1)).sum(1).astype(np.float32) % 997
+        turned = [row[1:].tobytes().startswith(self._turned) for row in ids]
+        return {"score": np.where(turned, -score, score)}
+
+
+def test_a_reranker_is_held_to_its_order_of_held_back_traffic(shop: dict[str, Path], tmp_path: Path) -> None:
+    asked = judge(shop, tmp_path)
+    end, pairs = np.int32(asked.spec.sep_id), pairs_of(asked._held, asked.spec)
+    queries = {np.append(query, end).tobytes() for query, _ in pairs}
+    assert (len(queries), len(pairs)) == (2, 12)
+    alike = {figure.name: figure for figure in asked(Counting(), Counting(), print)}
+    turned = {figure.name: figure for figure in asked(Counting(), Counting(*queries), print)}
+    asked.close()
+    assert alike["kendall_tau"].int8 == 1
+    assert alike["kendall_tau"].count == turned["kendall_tau"].count > 12
+    assert turned["kendall_tau"].int8 < 0.9
+    assert not turned["kendall_tau"].passed
+    assert turned["top1"] == alike["top1"]
+
+
+@pytest.mark.parametrize(("depth", "compared"), [(10, False), (11, True)])
+def test_the_first_ten_are_compared_where_they_can_differ(
+    shop: dict[str, Path], tmp_path: Path, depth: int, *, compared: bool
+) -> None:
+    asked = judge(shop, tmp_path, depth=depth, judged={"red lamp": {"p1": 3}})
+    found = {one.name: one for one in asked(FakeEngine(task="rerank"), FakeEngine(task="rerank"), print)}
+    asked.close()
+    assert found["ndcg@10"].agreement == (1 if compared else None)
+    assert found["top1"].agreement == 1
 
 
 def test_scales_that_were_gated_elsewhere_are_gated_again(shop: dict[str, Path], tmp_path: Path) -> None:

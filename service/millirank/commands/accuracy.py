@@ -17,10 +17,10 @@ from millirank_engines.artifact import digest, sha256_of
 from millirank_engines.build.parity import kendall_tau
 from millirank_engines.build.progress import Progress
 from millirank_engines.build.quantize import inference
-from millirank_engines.build.quantize.data import CalibrationData
-from millirank_engines.build.quantize.gate import COSINE, LIMITS
+from millirank_engines.build.quantize.data import CalibrationData, pairs_of, sequences_of
+from millirank_engines.build.quantize.gate import COSINE, LIMITS, TAU
 
-from .questions import Questions
+from .questions import TOP, Questions
 
 QUERIES = 2000
 CODE = ("accuracy.py", "questions.py")  # that the figures depend on
@@ -36,7 +36,7 @@ class Accuracy:
     Args:
         index: an index with its engines.
         tokenizer: of the model.
-        held: held-back text of the model, for the cosine; an encoder's only.
+        held: held-back text of the model: an encoder's for the cosine, pairs of a reranker for Kendall's tau.
         cache: a folder for FP32's answers, by what they depend on.
         judged: human judgments, for nDCG@10; none leaves it out.
         queries: known-item queries that must be found.
@@ -118,12 +118,7 @@ class Accuracy:
         )
 
     def _held_cosines(self, reference: Engine, engine: Engine) -> Numbers:
-        special = 2
-        rows = [
-            ids[1 : int(mask.sum()) - special + 1]
-            for batch in self._held.batches
-            for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
-        ]
+        rows = sequences_of(self._held)
         both = [inference.embed(one, self.spec, rows) for one in (reference, engine)]
         return np.asarray(np.einsum("ij,ij->i", *both), np.float32)
 
@@ -148,12 +143,23 @@ class Accuracy:
         first = np.split(self._remembered("scores", inputs, lambda: scores(reference, "FP32")), ends)
         second = np.split(scores(engine, "INT8"), ends)
         finals = [[blend(order, one).rows for order, one in zip(orders, some, strict=True)] for some in (first, second)]
-        tau = kendall_tau(list(zip(second, first, strict=True)))
+        rankings = [*zip(second, first, strict=True), *self._held_rankings(reference, engine)]
         return (
             self._asked.top1(*finals),
-            *self._asked.ndcg(*finals),
-            Figure("kendall_tau", 1.0, tau, LIMITS["kendall_tau"], None, len(pairs)),
+            *self._asked.ndcg(*finals, compared=self._depth > TOP),
+            Figure(TAU, 1.0, kendall_tau(rankings), LIMITS[TAU], None, sum(len(scores) for scores, _ in rankings)),
         )
+
+    def _held_rankings(self, reference: Engine, engine: Engine) -> list[tuple[Numbers, Numbers]]:
+        """INT8's and FP32's scores of the products of each held-back query that has several."""
+        pairs = pairs_of(self._held, self.spec)
+        places: dict[bytes, list[int]] = {}
+        for place, (query, _) in enumerate(pairs):
+            places.setdefault(query.tobytes(), []).append(place)
+        inputs = {"held": self._held.digest, **_profiles(reference)}
+        first = self._remembered("held", inputs, lambda: inference.score(reference, self.spec, pairs))
+        second = inference.score(engine, self.spec, pairs)
+        return [(second[some], first[some]) for some in places.values() if len(some) > 1]
 
     def _candidates(self, say: Progress) -> list[Order]:
         """The fused order of every query by the index's own encoder."""

@@ -99,8 +99,14 @@ class Questions:
         alike = [len(set(a.tolist()) & set(b.tolist())) / max(1, len(a)) for a, b in zip(first, second, strict=True)]
         return _figure("recall@100", [self._share(some) for some in (first, second)], alike, len(self.known))
 
-    def ndcg(self, first: Sequence[Rows], second: Sequence[Rows]) -> list[Figure]:
-        """nDCG@10 of the judged queries; nothing if there are none."""
+    def ndcg(self, first: Sequence[Rows], second: Sequence[Rows], *, compared: bool = True) -> list[Figure]:
+        """nDCG@10 of the judged queries; nothing if there are none.
+
+        Args:
+            first: the rows of every query, by FP32.
+            second: by INT8.
+            compared: whether the first ten can differ, so that how many are the same says something.
+        """
         if not self.judged:
             return []
         runs = [
@@ -108,7 +114,7 @@ class Questions:
             for some in (first, second)
         ]
         values = [score({query: run[query] for query in self.judged}, self.judged).mean("ndcg@10") for run in runs]
-        alike = [len(set(runs[0][q][:TOP]) & set(runs[1][q][:TOP])) / TOP for q in self.judged]
+        alike = [len(set(runs[0][q][:TOP]) & set(runs[1][q][:TOP])) / TOP for q in self.judged] if compared else None
         return [_figure("ndcg@10", values, alike, len(self.judged))]
 
     def _share(self, some: Sequence[Rows]) -> float:
@@ -117,6 +123,7 @@ class Questions:
         return 100 * float(np.mean([bool({self._ids[row] for row in rows} & right.keys()) for rows, right in of_known]))
 
 
-def _figure(name: str, values: Sequence[float], alike: Sequence[float], count: int) -> Figure:
+def _figure(name: str, values: Sequence[float], alike: Sequence[float] | None, count: int) -> Figure:
     """A figure of FP32 and INT8, and how often they agree."""
-    return Figure(name, values[0], values[1], LIMITS[name], float(np.mean(alike)), count)
+    agreement = None if alike is None else float(np.mean(alike))
+    return Figure(name, values[0], values[1], LIMITS[name], agreement, count)

@@ -73,6 +73,24 @@ def pairs_data(pairs: Sequence[tuple[Ids, Ids]], spec: ModelSpec, origin: str) -
     return CalibrationData(tuple(batches), origin)
 
 
+def sequences_of(data: CalibrationData) -> list[Ids]:
+    """The token ids without special tokens that an encoder's data was made of, in the order of its batches."""
+    return [
+        ids[1 : int(mask.sum()) - 1]
+        for batch in data.batches
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+
+
+def pairs_of(data: CalibrationData, spec: ModelSpec) -> list[Pair]:
+    """The queries and products that a reranker's data was made of, as far as they fit into its length."""
+    made = []
+    for ids in sequences_of(data):
+        end = int(np.flatnonzero(ids == spec.sep_id)[0])
+        made.append((ids[:end], ids[end + 1 :]))
+    return made
+
+
 def random_sequences(count: int, spec: ModelSpec, longest: int, seed: int = 0) -> list[NDArray[np.int32]]:
     """Token ids drawn evenly from the vocabulary, of 1 to longest tokens: what needs no data at all."""
     dice = np.random.default_rng(seed)

@@ -7,14 +7,14 @@ from millirank_engines.base import Engine, EngineError
 from millirank_engines.build.progress import Progress
 from millirank_engines.figures import Figure
 
-COSINE, NDCG = "cosine_p1", "ndcg@10"
+COSINE, NDCG, TAU = "cosine_p1", "ndcg@10", "kendall_tau"
 # name: largest loss; shares are in percent, so that 0.3 is 0.3 points
 LIMITS: dict[str, float] = {
     "top1": 0.3,  # percent of known-item queries whose product comes first
     NDCG: 0.003,
     COSINE: 0.01,  # of embeddings with FP32's: at least 0.99
     "recall@100": 0.3,  # percent of known items among the first 100 of dense retrieval
-    "kendall_tau": 0.1,  # of a query's pairs, in FP32's order: at least 0.9
+    TAU: 0.1,  # of a query's pairs, in FP32's order: at least 0.9
 }
 Judge = Callable[[Engine, Engine, Progress], Sequence[Figure]]  # of the FP32 engine, and of the one with INT8
 

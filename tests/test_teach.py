@@ -1,4 +1,4 @@
-"""Students of fewer layers, cross-encoders as teachers, and engines made of what they learned."""
+"""Students of fewer layers, cross-encoders and sentence encoders as teachers, and engines made of what they learned."""
 
 import importlib.util
 import json
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from models import Tiny, write_model
+from numpy.typing import NDArray
 from rich.console import Console
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from train_kit import SETTINGS, needs_torch, write_lists
 
 from millirank.commands.trained import train_rounds
@@ -22,9 +23,10 @@ from millirank_engines.build import train
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.crossencoder import kept_layers
 from millirank_engines.build.lists import TEACHER, Lists
-from millirank_engines.build.train import CrossTeacher, distil
+from millirank_engines.build.teach import scored
+from millirank_engines.build.train import Teacher, distil
 from millirank_engines.build.trainer import Trainer
-from millirank_engines.pack import pack_pairs
+from millirank_engines.pack import pack_pairs, pack_sequences
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +80,8 @@ def test_a_student_of_fewer_layers_starts_from_its_teachers(work: Path, teacher:
 def test_a_shallow_student_becomes_an_engine_of_the_same_scores(work: Path, teacher: Path, tmp_path: Path) -> None:
     import torch
 
-    from millirank_engines.build.crossencoder import Pairs, Shape, load, logits
+    from millirank_engines.build.crossencoder import Shape, load, logits
+    from millirank_engines.build.torchpack import Pairs
 
     manifest = json.loads((work / "manifest.json").read_text())
     (work / "manifest.json").write_text(json.dumps({**manifest, "word_embeddings": str(teacher)}))
@@ -104,11 +107,11 @@ def test_a_shallow_student_becomes_an_engine_of_the_same_scores(work: Path, teac
 def test_a_cross_encoder_joins_the_mined_scores(work: Path, teacher: Path) -> None:
     lists = Lists.open(work)
     mined = lists.kind == TEACHER
-    alone = train.taught(lists, work, [CrossTeacher(teacher, 2.0)], "cpu", mined_weight=0)
+    alone = train.taught(lists, work, [Teacher(teacher, 2.0)], "cpu", mined_weight=0)
     np.testing.assert_allclose(alone.targets[mined].mean(1), 0, atol=1e-5)
     np.testing.assert_allclose(alone.targets[mined].std(1), 2, atol=1e-4)
     np.testing.assert_array_equal(alone.targets[~mined], lists.targets[~mined])
-    both = train.taught(lists, work, [CrossTeacher(teacher, 2.0)], "cpu")
+    both = train.taught(lists, work, [Teacher(teacher, 2.0)], "cpu")
     np.testing.assert_allclose(both.targets, lists.targets + np.where(mined[:, None], alone.targets, 0), atol=1e-5)
     assert len(list(work.glob("teacher-*.npy"))) == 1  # scored once
     with pytest.raises(EngineError, match="add --teacher"):
@@ -116,13 +119,36 @@ def test_a_cross_encoder_joins_the_mined_scores(work: Path, teacher: Path) -> No
 
 
 @needs_torch
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_sentence_encoder_joins_by_its_cosines(work: Path, tmp_path: Path, pooling: str) -> None:
+    folder = write_model(tmp_path / "encoder", Tiny(pooling=pooling))
+    build_engine(str(folder), tmp_path / "engine", task="embed", precision="fp32", profiles=[Profile(1, 16)])
+    lists, loaded = Lists.open(work), open_engine(tmp_path / "engine")
+    mined = np.flatnonzero(lists.kind == TEACHER)
+
+    def vector(ids: NDArray[np.generic]) -> NDArray[np.float32]:
+        feeds = pack_sequences([ids], Profile(1, 16), loaded.spec)
+        return loaded.engine.infer(feeds)["embedding"][0]
+
+    cosines = [
+        [float(vector(lists.queries[lists.query[n]]) @ vector(lists.products[row])) for row in lists.rows[n]]
+        for n in mined[:5]
+    ]
+    loaded.engine.close()
+    found = scored(lists, mined[:5], folder, "cpu")
+    np.testing.assert_allclose(found, cosines, atol=1e-4)
+    taught = train.taught(lists, work, [Teacher(folder, 2.0)], "cpu", mined_weight=0)
+    np.testing.assert_allclose(taught.targets[mined].std(1), 2, atol=1e-3)
+
+
+@needs_torch
 def test_several_teachers_are_added_and_each_is_scored_once(work: Path, teacher: Path, tmp_path: Path) -> None:
     lists = Lists.open(work)
     named = [(teacher, 0.5), (write_model(tmp_path / "other", Tiny(task="rerank", layers=1)), 1.5)]
-    alone = [train.taught(lists, work, [CrossTeacher(*one)], "cpu", mined_weight=0).targets for one in named]
+    alone = [train.taught(lists, work, [Teacher(*one)], "cpu", mined_weight=0).targets for one in named]
     mined = lists.kind == TEACHER
     assert np.abs(alone[0][mined] - alone[1][mined] / 3).max() > 1e-3  # they say different things
-    both = train.taught(lists, work, [CrossTeacher(*one) for one in named], "cpu", mined_weight=0)
+    both = train.taught(lists, work, [Teacher(*one) for one in named], "cpu", mined_weight=0)
     np.testing.assert_allclose(both.targets[mined], alone[0][mined] + alone[1][mined], atol=1e-5)
     assert len(list(work.glob("teacher-*.npy"))) == len(named)
 
@@ -130,20 +156,20 @@ def test_several_teachers_are_added_and_each_is_scored_once(work: Path, teacher:
 @needs_torch
 def test_a_teacher_of_another_template_scores_anew(work: Path, teacher: Path) -> None:
     lists = Lists.open(work)
-    whole = train.taught(lists, work, [CrossTeacher(teacher)], "cpu", mined_weight=0)
+    whole = train.taught(lists, work, [Teacher(teacher)], "cpu", mined_weight=0)
     (teacher / "millirank.json").write_text(json.dumps({"template": {"product_tokens": 1}}), encoding="utf-8")
-    cut = train.taught(lists, work, [CrossTeacher(teacher)], "cpu", mined_weight=0)
+    cut = train.taught(lists, work, [Teacher(teacher)], "cpu", mined_weight=0)
     assert np.abs(cut.targets - whole.targets).max() > 1e-3
     config = json.loads((teacher / "config.json").read_text())
-    before = CrossTeacher(teacher).key
+    before = Teacher(teacher).key
     (teacher / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 0.1}), encoding="utf-8")
-    assert CrossTeacher(teacher).key != before
+    assert Teacher(teacher).key != before
 
 
 @needs_torch
 def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=20, mined_weight=0.0, dropout=False, layers=2, judged_epochs=0)
-    teachers = [CrossTeacher(teacher, 3.0)]
+    teachers = [Teacher(teacher, 3.0)]
     losses: list[float] = []
     distil(
         work,
@@ -159,7 +185,7 @@ def test_a_student_learns_its_teachers_order(work: Path, teacher: Path, tmp_path
     assert record["teachers"][0]["name"] == "teacher"
     assert "teacher" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(EngineError, match="other inputs"):
-        distil(work, teacher, tmp_path / "out", settings, teachers=[CrossTeacher(teacher)], device="cpu")
+        distil(work, teacher, tmp_path / "out", settings, teachers=[Teacher(teacher)], device="cpu")
 
 
 @needs_torch
@@ -181,15 +207,20 @@ def test_the_student_of_a_round_teaches_the_next(work: Path, teacher: Path, tmp_
 def test_a_teacher_that_cannot_teach_is_refused(work: Path, teacher: Path, tmp_path: Path) -> None:
     lists = Lists.open(work)
     with pytest.raises(EngineError, match="holds no teacher"):
-        train.taught(lists, work, [CrossTeacher(tmp_path / "none")], "cpu")
-    encoder = write_model(tmp_path / "encoder", Tiny())
-    with pytest.raises(EngineError, match="no cross-encoder"):
-        train.taught(lists, work, [CrossTeacher(encoder)], "cpu")
+        train.taught(lists, work, [Teacher(tmp_path / "none")], "cpu")
+    classes = shutil.copytree(teacher, tmp_path / "classes")
+    tensors = load_file(classes / "model.safetensors")
+    save_file(
+        {n: np.concatenate([w, w]) if "classifier" in n else w for n, w in tensors.items()},
+        classes / "model.safetensors",
+    )
+    with pytest.raises(EngineError, match="several classes, no cross-encoder"):
+        train.taught(lists, work, [Teacher(classes)], "cpu")
     config = json.loads((teacher / "config.json").read_text())
     shutil.copytree(teacher, tmp_path / "other")
     (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "vocab_size": 6}))
     with pytest.raises(EngineError, match="share the student's tokenizer"):
-        train.taught(lists, work, [CrossTeacher(tmp_path / "other")], "cpu")
+        train.taught(lists, work, [Teacher(tmp_path / "other")], "cpu")
 
 
 @needs_torch

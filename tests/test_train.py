@@ -108,7 +108,7 @@ def test_a_finished_model_is_left_and_another_run_refused(work: Path, init: Path
 def test_pairs_are_packed_as_the_service_packs_them() -> None:
     import torch
 
-    from millirank_engines.build.crossencoder import pack
+    from millirank_engines.build.torchpack import pack
 
     rng = np.random.default_rng(0)
     queries = Packed.of([rng.integers(5, 99, n) for n in (1, 4, 0, 2)], 4, "uint16")
@@ -127,7 +127,8 @@ def test_the_network_is_berts(tmp_path: Path) -> None:
     import torch
     from transformers import BertForSequenceClassification
 
-    from millirank_engines.build.crossencoder import Pairs, Shape, load, logits
+    from millirank_engines.build.crossencoder import Shape, load, logits
+    from millirank_engines.build.torchpack import Pairs
 
     folder = write_model(tmp_path / "cross", Tiny(task="rerank"))
     reference = BertForSequenceClassification.from_pretrained(folder, num_labels=1).eval()
@@ -139,6 +140,42 @@ def test_the_network_is_berts(tmp_path: Path) -> None:
         ours = logits(weights, Shape.read(config), Pairs(ids, mask, types.long()))
         theirs = reference(input_ids=ids, attention_mask=mask.long(), token_type_ids=types.long()).logits[:, 0]
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
+
+
+@needs_torch
+def test_a_start_of_its_own_embeddings_is_named(work: Path, init: Path, tmp_path: Path) -> None:
+    distil(work, init, tmp_path / "out", replace(SETTINGS, epochs=1), device="cpu", words="shop/other")
+    assert json.loads((tmp_path / "out" / "millirank.json").read_text())["word_embeddings"] == "shop/other"
+
+
+@needs_torch
+def test_an_mpnet_is_read_in_berts_form(tmp_path: Path) -> None:
+    import torch
+    from transformers import MPNetConfig, MPNetForSequenceClassification
+
+    from millirank_engines.build.crossencoder import Shape, load, save, states
+    from millirank_engines.build.torchpack import Pairs
+
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = MPNetConfig(vocab_size=140, num_labels=1, max_position_embeddings=202, initializer_range=0.5, **sizes)
+    reference = MPNetForSequenceClassification(config).eval()
+    reference.save_pretrained(tmp_path / "theirs")
+    read, weights = load(tmp_path / "theirs", "cpu")
+    length = 160  # farther apart than the last bucket begins
+    ids = torch.randint(105, 130, (3, length), generator=torch.Generator().manual_seed(1))
+    ids[:, 0], ids[:, 50] = 101, 102
+    lengths = torch.tensor([[length], [60], [90]])
+    mask = torch.arange(length)[None, :] < lengths
+    ids = torch.where(torch.arange(length) == lengths - 1, 102, torch.where(mask, ids, 0))
+    own = torch.where(ids == 101, 0, torch.where(ids == 102, 2, torch.where(mask, ids + 4, 1)))
+    with torch.no_grad():
+        found = states(weights, Shape.read(read), Pairs(ids, mask, torch.zeros_like(ids)))[-1]
+        wanted = reference.mpnet(input_ids=own, attention_mask=mask.long()).last_hidden_state
+    np.testing.assert_allclose(found[mask].numpy(), wanted[mask].numpy(), atol=1e-4)
+    save(weights, read, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["position_embedding_type"] == "bucketed"
+    assert "bert.encoder.relative_attention_bias.weight" in load_file(tmp_path / "model.safetensors")
 
 
 @needs_torch

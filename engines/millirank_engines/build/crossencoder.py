@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from millirank_engines.base import EngineError
 
+from . import mpnet
 from .tensors import SETTINGS, WORDS
+from .torchpack import Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,11 +34,11 @@ class Shape:
         """From config.json.
 
         Raises:
-            EngineError: if it is no BERT with GELU and absolute positions.
+            EngineError: if it is neither a BERT with GELU and absolute positions nor an MPNet in its form.
         """
         kind = config.get("model_type"), config.get("hidden_act"), config.get("position_embedding_type", "absolute")
-        if kind != ("bert", "gelu", "absolute"):
-            raise EngineError(f"cannot train {kind}: start from a BERT with gelu and absolute positions")
+        if kind not in {("bert", "gelu", "absolute"), ("bert", "gelu", mpnet.BUCKETED)}:
+            raise EngineError(f"cannot train {kind}: start from a BERT with gelu and absolute positions, or an MPNet")
         return cls(
             layers=config["num_hidden_layers"],
             hidden=config["hidden_size"],
@@ -44,15 +46,6 @@ class Shape:
             eps=config["layer_norm_eps"],
             dropout=config.get("hidden_dropout_prob", 0.1),
         )
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """n pairs as [CLS] query [SEP] product [SEP], padded to one length; on the device."""
-
-    ids: "Tensor"  # int64 (n, length)
-    mask: "Tensor"  # bool (n, length)
-    types: "Tensor"  # int64 (n, length): 0 for the query, 1 for the product and its [SEP]
 
 
 def load(folder: Path, device: str) -> "tuple[dict[str, Any], dict[str, Tensor]]":
@@ -76,8 +69,9 @@ def load(folder: Path, device: str) -> "tuple[dict[str, Any], dict[str, Tensor]]
         raise EngineError(
             f"{folder} holds no model ({error}): name one with config.json and model.safetensors"
         ) from error
-    weights = {name.removeprefix("bert."): tensor for name, tensor in raw.items()}
-    return config, {n: t.to(device).float() for n, t in weights.items() if not n.endswith("position_ids")}
+    weights = {name.removeprefix("bert.").removeprefix("mpnet."): tensor for name, tensor in raw.items()}
+    weights = {n: t.to(device).float() for n, t in weights.items() if not n.endswith("position_ids")}
+    return mpnet.as_bert(config, weights) if config.get("model_type") == "mpnet" else (config, weights)
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -139,55 +133,8 @@ def add_head(weights: "dict[str, Tensor]", hidden: int, seed: int) -> None:
             weights[f"{name}.bias"] = torch.zeros(rows, device=device)
 
 
-def pack(
-    query: "Tensor",
-    query_lengths: "Tensor",
-    product: "Tensor",
-    product_lengths: "Tensor",
-    length: int,
-    special: Mapping[str, int],
-) -> Pairs:
-    """What millirank_engines.pack.pack_pairs makes, for a model with one separator, on the device at once.
-
-    Args:
-        query: int64 (n, any), the ids of each pair's query, padded.
-        query_lengths: int64 (n,).
-        product: int64 (n, any), likewise.
-        product_lengths: int64 (n,).
-        length: of the longest pair, special tokens included, or more.
-        special: the ids of cls, sep and pad.
-    """
-    import torch
-
-    at = torch.arange(length, device=query.device).expand(len(query), length)
-    start = query_lengths[:, None] + 2
-    end = start + product_lengths[:, None]
-    from_query = query.gather(1, (at - 1).clamp(0, query.shape[1] - 1))
-    from_product = product.gather(1, (at - start).clamp(0, product.shape[1] - 1))
-    ids = torch.where(at < start, from_query, from_product)
-    ids = torch.where((at == start - 1) | (at == end), special["sep"], ids)
-    ids = torch.where(at == 0, special["cls"], ids)
-    mask = at <= end
-    return Pairs(torch.where(mask, ids, special["pad"]), mask, ((at >= start) & mask).long())
-
-
-def logits(
-    weights: "Mapping[str, Tensor]",
-    shape: Shape,
-    pairs: Pairs,
-    *,
-    train: bool = False,
-    states: "list[Tensor] | None" = None,
-) -> "Tensor":
-    """The score of each pair, float32 (n,); with dropout from the global generator where train.
-
-    Args:
-        weights: of a network with a head.
-        shape: of the network.
-        pairs: what is scored.
-        train: whether to drop.
-        states: gets each layer's output, (n, length, hidden).
-    """
+def states(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs, *, train: bool = False) -> "list[Tensor]":
+    """Each layer's output, (n, length, hidden); with dropout from the global generator where train."""
     import torch
     from torch.nn import functional as f
 
@@ -200,12 +147,15 @@ def logits(
     def drop(x: "Tensor") -> "Tensor":
         return f.dropout(x, shape.dropout, train)
 
-    n, length = pairs.ids.shape
+    n, length = inputs.ids.shape
     types = weights["embeddings.token_type_embeddings.weight"]
-    x = f.embedding(pairs.ids, weights[WORDS]) + weights["embeddings.position_embeddings.weight"][:length]
-    x = x + types[0] + pairs.types[:, :, None] * (types[1] - types[0])  # a lookup would add its gradient in any order
+    x = f.embedding(inputs.ids, weights[WORDS]) + weights["embeddings.position_embeddings.weight"][:length]
+    x = x + types[0] + inputs.types[:, :, None] * (types[1] - types[0])  # a lookup would add its gradient in any order
     x = drop(norm(x, "embeddings.LayerNorm"))
-    bias = torch.zeros((n, 1, 1, length), device=x.device).masked_fill(~pairs.mask[:, None, None, :], -1e4)
+    bias = torch.zeros((n, 1, 1, length), device=x.device).masked_fill(~inputs.mask[:, None, None, :], -1e4)
+    if mpnet.RELATIVE in weights:
+        bias = bias + mpnet.bias(weights[mpnet.RELATIVE], length)
+    made = []
     for number in range(shape.layers):
         layer = f"encoder.layer.{number}"
         q, k, v = (
@@ -217,10 +167,23 @@ def logits(
         x = norm(drop(linear(mixed, f"{layer}.attention.output.dense")) + x, f"{layer}.attention.output.LayerNorm")
         grown = f.gelu(linear(x, f"{layer}.intermediate.dense"))
         x = norm(drop(linear(grown, f"{layer}.output.dense")) + x, f"{layer}.output.LayerNorm")
-        if states is not None:
-            states.append(x)
-    pooled = drop(torch.tanh(linear(x[:, 0], "pooler.dense")))
-    return linear(pooled, "classifier")[:, 0].float()
+        made.append(x)
+    return made
+
+
+def score(weights: "Mapping[str, Tensor]", shape: Shape, last: "Tensor", *, train: bool = False) -> "Tensor":
+    """The score of each pair, float32 (n,), from the last of its states; with dropout where train."""
+    import torch
+    from torch.nn import functional as f
+
+    pooled = torch.tanh(f.linear(last[:, 0], weights["pooler.dense.weight"], weights["pooler.dense.bias"]))
+    dropped = f.dropout(pooled, shape.dropout, train)
+    return f.linear(dropped, weights["classifier.weight"], weights["classifier.bias"])[:, 0].float()
+
+
+def logits(weights: "Mapping[str, Tensor]", shape: Shape, pairs: Pairs) -> "Tensor":
+    """The score of each pair by a network with a head, float32 (n,)."""
+    return score(weights, shape, states(weights, shape, pairs)[-1])
 
 
 def save(weights: "Mapping[str, Tensor]", config: Mapping[str, Any], folder: Path) -> None:

@@ -1,14 +1,15 @@
-"""Cross-encoders as teachers: what they say of every pair of the mined lists joins the mined scores.
+"""Teachers: what cross-encoders and sentence encoders say of every pair of the mined lists joins the mined scores.
 
 A teacher reads the token ids of the lists, so it must have their vocabulary: any BERT that shares the student's
-tokenizer, larger ones (MiniLM-L12, BERT-base, BERT-large) among them, or the student of an earlier round.
+tokenizer, larger ones (MiniLM-L12, BERT-base, BERT-large) among them, an MPNet, or the student of an earlier round.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,13 @@ from millirank_engines.artifact import sha256_of
 from millirank_engines.base import EngineError
 
 from . import crossencoder as net
-from .lists import TEACHER, Lists
+from . import torchpack
+from .lists import TEACHER, Lists, Packed
+from .source import open_source
 from .tensors import SETTINGS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNKS = {"cpu": 256, "cuda": 2048}  # pairs of similar length that run together, by device
 EQUAL = 1e-6  # a smaller spread of scores is none
@@ -26,8 +32,8 @@ Tell = Callable[[int, int], None]  # pairs scored, of how many
 
 
 @dataclass(frozen=True)
-class CrossTeacher:
-    """A cross-encoder that teaches."""
+class Teacher:
+    """A cross-encoder that teaches by its scores, or a sentence encoder that does by cosines."""
 
     folder: Path  # in Hugging Face's form
     weight: float = 1.0  # of its standard scores, beside the mined ones
@@ -59,13 +65,13 @@ class CrossTeacher:
 def taught(
     lists: Lists,
     work: Path,
-    teachers: Sequence[CrossTeacher],
+    teachers: Sequence[Teacher],
     device: str,
     *,
     mined_weight: float = 1.0,
     tell: Tell = lambda done, of: None,  # noqa: ARG005
 ) -> Lists:
-    """The lists with targets of mined_weight * mined + sum of weight * z(cross-encoder); judged lists stay as they are.
+    """The lists with targets of mined_weight * mined + sum of weight * z(teacher); judged lists stay as they are.
 
     Args:
         lists: what was mined.
@@ -114,12 +120,12 @@ def scored(
     device: str,
     tell: Tell = lambda done, of: None,  # noqa: ARG005
 ) -> NDArray[np.float32]:
-    """A cross-encoder's logits of lists, read as its own template says.
+    """What a model says of lists, read as its template says: a cross-encoder's logits, a sentence encoder's cosines.
 
     Args:
         lists: among them the chosen ones.
         chosen: which, (n,).
-        folder: of the model, in Hugging Face's form.
+        folder: of the model, in Hugging Face's form; without a head it is an encoder.
         device: cuda or cpu.
         tell: is told of the progress.
 
@@ -127,41 +133,100 @@ def scored(
         (n, width); 0 where a list is shorter.
 
     Raises:
-        EngineError: if the model has another vocabulary or no head.
+        EngineError: if the model has another vocabulary, or more than one score.
     """
     import torch
 
     config, weights = net.load(folder, device)
-    shape = net.Shape.read(config)
-    if "classifier.weight" not in weights or len(weights["classifier.weight"]) != 1:
-        raise EngineError(f"{folder} is no cross-encoder with one score: name another --teacher")
+    if "classifier.weight" in weights and len(weights["classifier.weight"]) != 1:
+        raise EngineError(f"{folder} is a classifier of several classes, no cross-encoder: name another --teacher")
     largest = max(int(lists.products.ids.max(initial=0)), int(lists.queries.ids.max(initial=0)))
     if config["vocab_size"] <= largest:
         raise EngineError(
             f"{folder} has {config['vocab_size']} tokens, the lists have a token {largest}: "
             "a teacher must share the student's tokenizer"
         )
-    template = {**lists.manifest["template"], **net.settings(folder).get("template", {})}
-    query, query_lengths = lists.queries.padded(template["query_tokens"])
-    product, product_lengths = lists.products.padded(template["product_tokens"])
     rows = lists.rows[chosen]
     at, _ = np.nonzero(rows >= 0)
-    asked, shown = lists.query[chosen][at], rows[rows >= 0]
-    lengths = query_lengths[asked] + product_lengths[shown] + 3
-    order = np.argsort(-lengths, kind="stable")  # the longest first: what does not fit in memory fails at once
-    found = np.empty(len(order), np.float32)
-    chunk = CHUNKS["cuda" if device.startswith("cuda") else "cpu"]
+    says = _logits if "classifier.weight" in weights else _cosines
     with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
-        for start in range(0, len(order), chunk):
-            c = order[start : start + chunk]
-            q, ql, p, pl = (
-                torch.from_numpy(np.ascontiguousarray(a)).to(device)
-                for a in (query[asked[c]], query_lengths[asked[c]], product[shown[c]], product_lengths[shown[c]])
-            )
-            length = -(-int(lengths[c].max()) // 8) * 8 if device.startswith("cuda") else int(lengths[c].max())
-            pairs = net.pack(q, ql, p, pl, length, lists.manifest["special"])
-            found[c] = net.logits(weights, shape, pairs).cpu().numpy()
-            tell(min(start + chunk, len(order)), len(order))
+        found = says(_Reader(lists, folder, device, weights, net.Shape.read(config), tell), at, rows[rows >= 0], chosen)
     scores = np.zeros(rows.shape, np.float32)
     scores[rows >= 0] = found
     return scores
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A network and the texts of lists, cut as its template says, on the device."""
+
+    lists: Lists
+    folder: Path
+    device: str
+    weights: "dict[str, Tensor]"
+    shape: net.Shape
+    tell: Tell
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """Of the lists, with what the model's own says otherwise."""
+        return {**self.lists.manifest["template"], **net.settings(self.folder).get("template", {})}
+
+    def on(self, values: NDArray[np.generic]) -> "Tensor":
+        """Numbers on the device."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def chunks(self, lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """Places of similar length and their longest; the longest first: what does not fit in memory fails at once."""
+        order = np.argsort(-lengths, kind="stable")
+        cuda = self.device.startswith("cuda")
+        chunk = CHUNKS["cuda" if cuda else "cpu"]
+        for start in range(0, len(order), chunk):
+            some = order[start : start + chunk]
+            longest = int(lengths[some].max())
+            yield some, -(-longest // 8) * 8 if cuda else longest
+            self.tell(min(start + chunk, len(order)), len(order))
+
+
+def _logits(
+    reader: _Reader, at: NDArray[np.int64], shown: NDArray[np.int32], chosen: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """A cross-encoder's score of each pair of a list, an index into chosen, and a product."""
+    query, query_lengths = reader.lists.queries.padded(reader.template["query_tokens"])
+    product, product_lengths = reader.lists.products.padded(reader.template["product_tokens"])
+    asked = reader.lists.query[chosen][at]
+    found = np.empty(len(asked), np.float32)
+    for c, length in reader.chunks(query_lengths[asked] + product_lengths[shown] + 3):
+        parts = query[asked[c]], query_lengths[asked[c]], product[shown[c]], product_lengths[shown[c]]
+        q, ql, p, pl = map(reader.on, parts)
+        pairs = torchpack.pack(q, ql, p, pl, length, reader.lists.manifest["special"])
+        found[c] = net.logits(reader.weights, reader.shape, pairs).cpu().numpy()
+    return found
+
+
+def _cosines(
+    reader: _Reader, at: NDArray[np.int64], shown: NDArray[np.int32], chosen: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """A sentence encoder's cosine of each pair."""
+    asked = reader.lists.query[chosen][at]
+    queries = _embedded(reader, reader.lists.queries, reader.template["query_tokens"], asked)
+    products = _embedded(reader, reader.lists.products, reader.template["product_tokens"], shown)
+    return np.asarray(np.einsum("ij,ij->i", queries[asked], products[shown]), np.float32)
+
+
+def _embedded(reader: _Reader, texts: Packed, limit: int, wanted: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The unit vectors of the texts that are wanted, (texts, hidden); of the others 0."""
+    ids, lengths = texts.padded(limit)
+    first = open_source(str(reader.folder)).pooling() == "cls"
+    which = np.unique(wanted)
+    found = np.zeros((len(texts), reader.shape.hidden), np.float32)
+    for c, length in reader.chunks(lengths[which] + 2):
+        some = which[c]
+        special = reader.lists.manifest["special"]
+        packed = torchpack.pack_texts(reader.on(ids[some]), reader.on(lengths[some]), length, special)
+        last = net.states(reader.weights, reader.shape, packed)[-1].float()
+        pooled = last[:, 0] if first else (last * packed.mask[:, :, None]).sum(1)
+        found[some] = (pooled / pooled.norm(dim=1, keepdim=True)).cpu().numpy()
+    return found

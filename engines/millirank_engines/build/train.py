@@ -17,10 +17,10 @@ from . import crossencoder as net
 from .card import write_card
 from .lists import Lists
 from .settings import Settings
-from .teach import CrossTeacher, Tell, taught
+from .teach import Teacher, Tell, taught
 from .trainer import Held, Tick, Trainer
 
-__all__ = ["CrossTeacher", "Held", "Settings", "Tick", "distil"]
+__all__ = ["Held", "Settings", "Teacher", "Tick", "distil"]
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "training.json"  # what was done and how it went; written when all else is there
@@ -41,10 +41,11 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
     out: Path,
     settings: Settings | None = None,
     *,
-    teachers: Sequence[CrossTeacher] = (),
+    teachers: Sequence[Teacher] = (),
     device: str | None = None,
     checkpoint_every: int = 200,
     command: str | None = None,
+    words: str | None = None,
     tell: Callable[[Tick], None] = lambda tick: None,  # noqa: ARG005
     tell_teaching: Tell = lambda done, of: None,  # noqa: ARG005
 ) -> list[Held]:
@@ -58,10 +59,12 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
         init: folder of the encoder, or of a cross-encoder, to start from.
         out: the folder to write; a finished one of the same inputs is left as it is.
         settings: how to train.
-        teachers: cross-encoders that join the mined scores.
+        teachers: cross-encoders and sentence encoders that join the mined scores.
         device: cuda or cpu; None takes the first that is there.
         checkpoint_every: steps.
         command: what was typed to come here, for the model card.
+        words: how the model is found whose word embeddings init has, where it has its own; None takes what the lists
+            were mined for.
         tell: is told of every step.
         tell_teaching: is told how many pairs the teachers have scored.
 
@@ -101,7 +104,7 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
         torch.use_deterministic_algorithms(before)
     net.save(trainer.weights, trainer.config, out)
     manifest = lists.manifest
-    words = net.settings(init).get("word_embeddings", manifest["word_embeddings"])
+    words = net.settings(init).get("word_embeddings", words or manifest["word_embeddings"])
     template = {**manifest["template"], "product_tokens": settings.served_tokens}
     _write(out / "millirank.json", {"template": template, "word_embeddings": words})
     call = f"distil({work.name!r}, {init.name!r}, {out.name!r}, {settings})"
@@ -124,7 +127,7 @@ def distil(  # noqa: PLR0913 - who is told of what stands beside what is made of
     return held
 
 
-def _key(lists: Lists, init: Path, settings: Settings, teachers: Sequence[CrossTeacher]) -> str:
+def _key(lists: Lists, init: Path, settings: Settings, teachers: Sequence[Teacher]) -> str:
     """What a run depends on, hashed."""
     inputs = [lists.manifest["lists_sha256"], asdict(settings), [(t.key, t.weight) for t in teachers]]
     try:

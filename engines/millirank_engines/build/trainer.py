@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 
 from . import crossencoder as net
+from . import torchpack
 from .lists import JUDGED, TEACHER, Lists
 from .settings import Settings
 from .tensors import WORDS
@@ -194,26 +195,25 @@ class Trainer:
                 length = int(lengths[c].max())
                 length += -length % 8 if self.device.startswith("cuda") else 0  # tensor cores like multiples of eight
                 special = self.lists.manifest["special"]
-                pairs = net.pack(queries, on(query_lengths[c]), products, on(product_lengths[c]), length, special)
-                states: list[Tensor] = []
+                pairs = torchpack.pack(queries, on(query_lengths[c]), products, on(product_lengths[c]), length, special)
                 dropout = train and self.settings.dropout
-                parts.append(net.logits(self.weights, self.shape, pairs, train=dropout, states=states))
+                states = net.states(self.weights, self.shape, pairs, train=dropout)
+                parts.append(net.score(self.weights, self.shape, states[-1], train=dropout))
                 if train and self.settings.hidden:
                     apart = apart + self._apart(states, pairs) / len(chunks)
         full = torch.full((rows.size,), NOTHING, device=self.device)
         scores = full.index_copy(0, on(np.flatnonzero(rows >= 0)[order]), torch.cat(parts)).view(rows.shape)
         return scores, apart
 
-    def _apart(self, states: "list[Tensor]", pairs: net.Pairs) -> "Tensor":
+    def _apart(self, states: "list[Tensor]", pairs: torchpack.Pairs) -> "Tensor":
         """The mean squared distance of each layer's states from those of the layer that it was, over real tokens.
 
         Jiao et al. 2020, TinyBERT: Distilling BERT for Natural Language Understanding; of one width, so not projected.
         """
         import torch
 
-        theirs: list[Tensor] = []
         with torch.no_grad():
-            net.logits(self.guide, self.guided, pairs, states=theirs)
+            theirs = net.states(self.guide, self.guided, pairs)
         kept = net.kept_layers(self.guided.layers, self.shape.layers)
         real = pairs.mask[:, :, None]
         return torch.stack(

@@ -73,7 +73,8 @@ def train(  # noqa: PLR0913, PLR0917 - typer documents the options
     layers: Annotated[int | None, typer.Option(min=0, help="Of the model, such as 2, 3 or 6; 0 keeps all.")] = None,
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
     teacher: Annotated[
-        list[str] | None, typer.Option(help="FOLDER or FOLDER=WEIGHT of a cross-encoder that joins the teacher.")
+        list[str] | None,
+        typer.Option(help="FOLDER or FOLDER=WEIGHT of a cross-encoder or a sentence encoder."),
     ] = None,
     mix: Annotated[
         str | None, typer.Option(help="The mined scores in the teacher, such as dense=1,bm25=0.5.  [default: as mined]")

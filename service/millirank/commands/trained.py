@@ -13,23 +13,23 @@ from millirank.loadtest.results import published
 from .mined import bar
 
 if TYPE_CHECKING:
-    from millirank_engines.build.train import CrossTeacher, Held, Settings, Tick
+    from millirank_engines.build.train import Held, Settings, Teacher, Tick
 
 
-def teachers_of(named: Sequence[str]) -> "list[CrossTeacher]":
-    """Cross-encoders from FOLDER or FOLDER=WEIGHT.
+def teachers_of(named: Sequence[str]) -> "list[Teacher]":
+    """Cross-encoders and sentence encoders from FOLDER or FOLDER=WEIGHT.
 
     Raises:
         ConfigError: if a weight is none.
     """
     from millirank_engines.build.source import resolve_source
-    from millirank_engines.build.train import CrossTeacher
+    from millirank_engines.build.train import Teacher
 
     made = []
     for text in named:
         name, _, weight = text.partition("=")
         try:
-            made.append(CrossTeacher(resolve_source(name), float(weight or 1)))
+            made.append(Teacher(resolve_source(name), float(weight or 1)))
         except ValueError as error:
             raise ConfigError(f"--teacher {text} has no weight behind its =: write FOLDER=1.5") from error
     return made
@@ -40,18 +40,18 @@ def train_rounds(
     out: Path,
     init: str | None,
     settings: "Settings",
-    teachers: "Sequence[CrossTeacher]",
+    teachers: "Sequence[Teacher]",
     rounds: int,
     device: str | None,
     console: Console,
 ) -> None:
     """Trains round by round; what a round made teaches the next."""
-    from millirank_engines.build.train import CrossTeacher
+    from millirank_engines.build.train import Teacher
 
     for number in range(1, rounds):
         student = work / f"round{number}"
         _train(work, student, init, settings, teachers, device, console)
-        teachers = [*teachers, CrossTeacher(student)]
+        teachers = [*teachers, Teacher(student)]
     _train(work, out, init, settings, teachers, device, console)
 
 
@@ -60,7 +60,7 @@ def _train(
     out: Path,
     init: str | None,
     settings: "Settings",
-    teachers: "Sequence[CrossTeacher]",
+    teachers: "Sequence[Teacher]",
     device: str | None,
     console: Console,
 ) -> None:
@@ -97,6 +97,7 @@ def _train(
             teachers=teachers,
             device=device,
             command=command,
+            words=init,
             tell=tell,
             tell_teaching=teach,
         )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from millirank_engines.base import EngineError, Profile
 from millirank_engines.build.lists import Packed
+from millirank_engines.build.tensors import WORDS
 from millirank_engines.build.train import Held, Tick, distil
 from millirank_engines.model import ModelSpec, Template
 from millirank_engines.pack import pack_pairs
@@ -174,8 +175,12 @@ def test_an_mpnet_is_read_in_berts_form(tmp_path: Path) -> None:
         wanted = reference.mpnet(input_ids=own, attention_mask=mask.long()).last_hidden_state
     np.testing.assert_allclose(found[mask].numpy(), wanted[mask].numpy(), atol=1e-4)
     save(weights, read, tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["position_embedding_type"] == "bucketed"
-    assert "bert.encoder.relative_attention_bias.weight" in load_file(tmp_path / "model.safetensors")
+    (tmp_path / "millirank.json").write_text(json.dumps({"word_embeddings": str(tmp_path / "theirs")}))
+    again, halves = load(tmp_path, "cpu")
+    np.testing.assert_array_equal(halves[WORDS].numpy(), weights[WORDS].numpy())
+    with torch.no_grad():
+        same = states(halves, Shape.read(again), Pairs(ids, mask, torch.zeros_like(ids)))[-1]
+    np.testing.assert_allclose(same[mask].numpy(), found[mask].numpy(), atol=0.05)  # kept in FP16
 
 
 @needs_torch

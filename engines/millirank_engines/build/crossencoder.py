@@ -64,7 +64,7 @@ def load(folder: Path, device: str) -> "tuple[dict[str, Any], dict[str, Tensor]]
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         raw = load_file(folder / "model.safetensors")
         if donor := settings(folder).get("word_embeddings"):
-            raw[WORDS] = words_of(load_file(resolve_source(donor) / "model.safetensors"))
+            raw[WORDS] = load(resolve_source(donor), "cpu")[1][WORDS]
     except FileNotFoundError as error:
         raise EngineError(
             f"{folder} holds no model ({error}): name one with config.json and model.safetensors"
@@ -79,11 +79,6 @@ def settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
-
-
-def words_of(tensors: "Mapping[str, Tensor]") -> "Tensor":
-    """The word embeddings among a model's tensors."""
-    return tensors[WORDS] if WORDS in tensors else tensors[f"bert.{WORDS}"]
 
 
 def shallow(

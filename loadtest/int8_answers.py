@@ -58,7 +58,7 @@ def built_rows(subject: Int8Subject, engines: Path, precisions: Sequence[str]) -
 def _chosen(name: str, manifest: Manifest) -> Iterator[Row | str]:
     if reason := manifest.quantization.get("left_out"):
         yield f"{name}: auto leaves INT8 out, {reason}."
-    base = next(precision for choice in manifest.choices for precision in choice.times if precision != INT8)
+    base = next(precision for choice in manifest.choices for precision in choice.times if INT8 not in precision)
     yield from choice_rows(f"{name}/choice of auto", manifest, base)
     count = sum(choice.precision == INT8 for choice in manifest.choices)
     yield f"{name}: auto runs {count} of {len(manifest.choices)} profiles in INT8, the others in {base}."

@@ -59,4 +59,5 @@ def choice_rows(section: str, manifest: Manifest, base: str) -> Iterator[Row]:
         yield from (Row(case, precision, value, "ms") for precision, value in choice.times.items())
         yield Row(case, "runs in INT8", float(choice.precision == INT8), "")
         if choice.times:
-            yield Row(case, f"chosen / {base}", choice.times[choice.precision] / choice.times[base], "x")
+            chosen = choice.times.get(f"{base}+{INT8}", choice.times[choice.precision])  # as it runs beside the others
+            yield Row(case, f"chosen / {base}", chosen / choice.times[base], "x")

@@ -2,25 +2,27 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from models import Tiny, calm, write_model
+from numpy.typing import NDArray
 
 from millirank_engines import EngineError, FakeEngine, Figure, Profile, open_engine, read_manifest
-from millirank_engines.base import Engine
+from millirank_engines.base import Engine, Tensors
 from millirank_engines.build import request
 from millirank_engines.build.compile import build_engine
 from millirank_engines.build.export import export_model
 from millirank_engines.build.quantize.calibrate import Calibrator, Recipe
-from millirank_engines.build.quantize.choice import MOST, chosen, medians, spread
+from millirank_engines.build.quantize.choice import MOST, ROUNDS, TURNS, WARM, chosen, loser, medians, mixed, spread
 from millirank_engines.build.quantize.data import pairs_data, random_sequences, sequences_data
 from millirank_engines.build.quantize.gate import LIMITS, GateFailed, Judge, allowances, held_to, refuse_losses
 from millirank_engines.build.quantize.int8 import Int8
 from millirank_engines.build.quantize.scales import FILE, Scales
+from millirank_engines.figures import Choice
 from millirank_engines.mixed import MixedEngine
 
 pytest.importorskip("onnxruntime", reason="calibration runs in it: pip install 'millirank[quantize]'")
@@ -177,36 +179,59 @@ def test_a_reranker_that_is_timed_at_some_shapes_runs_all_in_what_they_chose(
     opened.close()
 
 
-def test_medians_are_of_interleaved_calls() -> None:
-    order: list[str] = []
+class Noted(FakeEngine):
+    """Writes down which call is whose."""
 
-    class Noted(FakeEngine):
-        def infer(self, feeds):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            order.append(self.label)
-            return super().infer(feeds)
+    def __init__(self, label: str, order: list[tuple[str, int]], profiles: Sequence[Profile] = BUCKETS) -> None:
+        super().__init__(4, profiles=profiles)
+        self._label, self._order = label, order
 
-    engines = {}
-    for label in ("fp32", "int8"):
-        engines[label] = Noted(4, profiles=BUCKETS)
-        engines[label].label = label
-    ids = {p: np.ones((p.batch, p.length), np.int32) for p in BUCKETS}
-    feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
-    found = medians(engines, feeds, clock(0.02), rounds=3)
-    assert found == {p: pytest.approx({"fp32": 20.0, "int8": 20.0}) for p in BUCKETS}
-    assert len(order) == 4 + 3 * 4
-    assert sorted(order[4:8]) == ["fp32", "fp32", "int8", "int8"]
+    def infer(self, feeds: Tensors) -> dict[str, NDArray[np.float32]]:
+        self._order.append((self._label, len(feeds["input_ids"])))
+        return super().infer(feeds)
+
+
+def feeds_of(profiles: Sequence[Profile]) -> dict[Profile, Tensors]:
+    ids = {p: np.ones((p.batch, p.length), np.int32) for p in profiles}
+    return {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
+
+
+def test_each_is_timed_in_turns_of_its_own_with_its_shapes_mixed() -> None:
+    order: list[tuple[str, int]] = []
+    feeds = feeds_of(BUCKETS)
+    entrants = {label: dict.fromkeys(BUCKETS, Noted(label, order)) for label in ("fp32", "int8")}
+    found = medians(entrants, feeds, clock(0.01))
+    assert found == {p: pytest.approx({"fp32": 10.0, "int8": 10.0}) for p in BUCKETS}
+    turns = order[2 * 4 :]  # how often each is called is found by two calls
+    stretches = [list(group) for _, group in itertools.groupby(turns, key=lambda call: call[0])]
+    assert {label for label, _ in turns} == {"fp32", "int8"}
+    assert len(turns) == TURNS * 2 * (2 * WARM + 2 * ROUNDS // TURNS)
+    assert len(stretches) <= 2 * TURNS
+    timed = turns[2 * WARM : 2 * WARM + 2 * ROUNDS // TURNS]
+    assert {batch for _, batch in timed} == {1, 2}
 
 
 def test_what_takes_long_is_timed_less_often_and_what_is_short_more() -> None:
-    engine = FakeEngine(4, profiles=[Profile(1, 8), Profile(32, 16)])
-    ids = {p: np.ones((p.batch, p.length), np.int32) for p in engine.profiles}
-    feeds = {p: {"input_ids": x, "attention_mask": x, "token_type_ids": x} for p, x in ids.items()}
-    found = medians({"fp32": engine}, feeds, clock(0.002, 0.04, *[0.002] * 100), rounds=7)
-    assert found == {p: pytest.approx({"fp32": 2.0}) for p in engine.profiles}
-    assert engine.calls == 2 + 25 + 3  # 50 ms in calls of 2 ms
-    engine.calls = 0
-    medians({"fp32": engine}, feeds, clock(0.0), rounds=7)
-    assert engine.calls == 2 + 2 * MOST
+    def calls(seconds: float) -> int:
+        order: list[tuple[str, int]] = []
+        medians({"fp32": {BUCKETS[0]: Noted("fp32", order)}}, feeds_of(BUCKETS[:1]), clock(seconds))
+        return len(order) - 2
+
+    assert calls(0.04) == TURNS
+    assert calls(0.02) == ROUNDS + TURNS * WARM
+    assert calls(0.002) == 25 + TURNS * WARM  # 50 ms
+    assert calls(1e-6) == MOST + TURNS * WARM
+
+
+def test_a_mixture_that_makes_a_profile_slower_loses_the_profile_that_gains_least() -> None:
+    small, middle, large = (Profile(n, 16) for n in (1, 8, 32))
+    made = [Choice(small, "int8", {}), Choice(middle, "fp16", {}), Choice(large, "int8", {})]
+    assert mixed(made)
+    assert not mixed(made[:1])
+    fine = {small: {"fp16": 1.0, "m": 0.95}, middle: {"fp16": 1.0, "m": 1.02}, large: {"fp16": 1.0, "m": 0.5}}
+    assert loser(made, fine, "fp16", "int8", "m") is None
+    assert loser(made, {**fine, middle: {"fp16": 1.0, "m": 1.1}}, "fp16", "int8", "m") == small
+    assert loser(made, {**fine, large: {"fp16": 1.0, "m": 1.01}}, "fp16", "int8", "m") == large
 
 
 # Artifacts
@@ -260,13 +285,21 @@ def test_auto_mixes_precisions_by_profile(
 ) -> None:
     from millirank_engines.build.quantize import trial
 
-    times = {BUCKETS[0]: {"fp32": 1.0, "int8": 2.0}, BUCKETS[1]: {"fp32": 9.0, "int8": 3.0}}
-    monkeypatch.setattr(trial, "medians", lambda *_: times)
+    alone = {BUCKETS[0]: (1.0, 2.0), BUCKETS[1]: (9.0, 3.0)}
+    together = {BUCKETS[0]: (1.0, 1.01), BUCKETS[1]: (9.0, 3.1)}
+
+    def timed(entrants: Mapping[str, object], *_: object) -> dict[Profile, dict[str, float]]:
+        found = alone if "int8" in entrants else together
+        return {p: dict(zip(entrants, both, strict=True)) for p, both in found.items()}
+
+    monkeypatch.setattr(trial, "medians", timed)
     manifest = build(source, tmp_path / "e", "auto", Int8(scales, judge(GOOD))).manifest
     base = next(name for name in manifest.precision.split("+") if name != "int8")
     assert manifest.precision == f"{base}+int8"
     assert manifest.parts == {base: (BUCKETS[0],), "int8": (BUCKETS[1],)}
     assert {"int8.xml", "int8.bin", f"{base}.xml", f"{base}.bin", FILE} <= manifest.files.keys()
+    times = {BUCKETS[0]: {base: 1.0, "int8": 2.0}, BUCKETS[1]: {base: 9.0, "int8": 3.0}}
+    times = {p: {**both, f"{base}+int8": together[p][1]} for p, both in times.items()}
     assert [choice.times for choice in read_manifest(tmp_path / "e").choices] == list(times.values())
     loaded = open_engine(tmp_path / "e")
     assert isinstance(loaded.engine, MixedEngine)
@@ -278,6 +311,26 @@ def test_auto_mixes_precisions_by_profile(
     with pytest.raises(EngineError, match="no profile of openvino/"):
         loaded.engine.infer({"input_ids": np.ones((3, 3), np.int32)})
     loaded.engine.close()
+
+
+def test_auto_does_not_mix_what_is_slower_together(
+    source: str, scales: Scales, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millirank_engines.build.quantize import trial
+
+    asked: list[list[str]] = []
+
+    def timed(entrants: Mapping[str, object], *_: object) -> dict[Profile, dict[str, float]]:
+        asked.append(list(entrants))
+        times = {BUCKETS[0]: (1.0, 2.0), BUCKETS[1]: (9.0, 3.0)} if "int8" in entrants else {}
+        return {p: dict(zip(entrants, times.get(p, (1.0, 1.2)), strict=True)) for p in BUCKETS}
+
+    monkeypatch.setattr(trial, "medians", timed)
+    manifest = build(source, tmp_path / "e", "auto", Int8(scales, judge(GOOD))).manifest
+    assert len(asked) == 2
+    assert "int8" not in manifest.precision
+    assert "not faster" in manifest.quantization["left_out"]
+    open_engine(tmp_path / "e").engine.close()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from millirank_engines.figures import Choice, Figure
 from millirank_engines.load import start_engine
 from millirank_engines.manifest import Manifest
 
-from .choice import chosen, medians, spread
+from .choice import chosen, loser, medians, mixed, spread
 from .gate import held_to, refuse_losses
 from .int8 import AUTO, INT8
 
@@ -101,8 +101,17 @@ class Trial:
         with self._running(base) as first, self._running(INT8) as second:
             assert first is not None  # noqa: S101 - _unfit has run one
             assert second is not None  # noqa: S101 - as above
-            times = medians({base: first, INT8: second}, feeds, int8.clock)
-        made = chosen(times, base, INT8, together=together)
+            alone = {base: dict.fromkeys(feeds, first), INT8: dict.fromkeys(feeds, second)}
+            made = chosen(medians(alone, feeds, int8.clock), base, INT8, together=together)
+            while mixed(made):
+                name = f"{base}+{INT8}"
+                mixture = {choice.profile: alone[choice.precision][choice.profile] for choice in made}
+                times = medians({base: alone[base], name: mixture}, feeds, int8.clock)
+                slow = loser(made, times, base, INT8, name)
+                if slow is None:
+                    made = tuple(replace(one, times={**one.times, **times[one.profile]}) for one in made)
+                    break
+                made = tuple(replace(one, precision=base) if one.profile == slow else one for one in made)
         untimed = [Choice(case.profile, made[0].precision, {}) for case in cases if case.profile not in some]
         return tuple(sorted([*made, *untimed], key=lambda choice: choice.profile))
 

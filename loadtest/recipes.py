@@ -5,7 +5,6 @@ WEAK = f"{TRIED}--epochs 0 --init base --candidates 48"
 STUDENT = "--init base --teacher base=2 --mined-weight 0"
 TEACHERS = ("base", "base14", "nohard", "nowords", "nobm25")
 ENSEMBLE = f"--init base {' '.join(f'--teacher {name}=0.4' for name in TEACHERS)} --mined-weight 0"
-LONG = "as `long`, --init long --layers 3 --epochs 6 --mined-weight 0"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
 BOTH = f"--mix dense=0.5,bm25=0.5,rule=1.5 --teacher {MPNET}=0.5"  # two sentence encoders share dense's part
 LARGE = f"{BOTH} --init {MPNET} --lr 5e-5"
@@ -24,16 +23,12 @@ RECIPES = {
     "epochs6": "--epochs 6",
     "base14": "--work base.work --seed 14: the same lists, other draws",
     "long": "--fields with category and four attributes, --product-tokens 32,48,64, served with 48",
-    "long14": "as `long`, --work long.work --seed 14",
-    "long3": f"{LONG} --teacher long=2",
-    "longens3": f"{LONG} --teacher long=1 --teacher long14=1",
     "s3": f"{STUDENT} --layers 3 --epochs 4",
     "s2": f"{STUDENT} --layers 2 --epochs 4",
     "three": f"{STUDENT} --layers 3 --epochs 6",
     "two": f"{STUDENT} --layers 2 --epochs 6",
     "ens6": f"{ENSEMBLE} --epochs 6",
     "ens3": f"{ENSEMBLE} --layers 3 --epochs 6",
-    "ens3p": f"{ENSEMBLE} --layers 3 --epochs 12",
     "mp6": BOTH,
     "mp6x": f"{BOTH} --epochs 6",
     "mpl6": f"as `long`, {BOTH}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from models import Tiny, write_model
+from models import Tiny, edit_json, write_model
 from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
@@ -139,6 +139,31 @@ def test_a_sentence_encoder_joins_by_its_cosines(work: Path, tmp_path: Path, poo
     np.testing.assert_allclose(found, cosines, atol=1e-4)
     taught = train.taught(lists, work, [Teacher(folder, 2.0)], "cpu", mined_weight=0)
     np.testing.assert_allclose(taught.targets[mined].std(1), 2, atol=1e-3)
+    before = Teacher(folder).key
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode_max_tokens=True)
+    assert Teacher(folder).key != before
+
+
+@needs_torch
+def test_an_mpnet_is_trained_and_teaches_a_bert(work: Path, teacher: Path, tmp_path: Path) -> None:
+    from transformers import MPNetConfig, MPNetModel
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    MPNetModel(MPNetConfig(vocab_size=140, **sizes)).save_pretrained(tmp_path / "mpnet")
+    init = str(tmp_path / "mpnet")
+    with pytest.raises(EngineError, match="name a BERT with the tokenizer of your encoder"):
+        train_rounds(work, tmp_path / "other", init, SHORT, [], 1, "cpu", Console(quiet=True))
+    manifest = json.loads((work / "manifest.json").read_text())
+    special = {"cls": 101, "sep": 102, "pad": 0}
+    (work / "manifest.json").write_text(json.dumps({**manifest, "special": special, "word_embeddings": str(teacher)}))
+    said = Console(file=StringIO(), width=200)
+    train_rounds(work, tmp_path / "large", init, SHORT, [], 1, "cpu", said)
+    assert f"train a BERT by it with `--teacher {tmp_path / 'large'} --mined-weight 0`" in said.file.getvalue()  # type: ignore[attr-defined]
+    assert json.loads((tmp_path / "large" / "millirank.json").read_text())["word_embeddings"] == init
+    lists = Lists.open(work)
+    mined = lists.kind == TEACHER
+    found = train.taught(lists, work, [Teacher(tmp_path / "large")], "cpu", mined_weight=0)
+    np.testing.assert_allclose(found.targets[mined].std(1), 1, atol=1e-3)
 
 
 @needs_torch

@@ -154,7 +154,8 @@ def test_an_mpnet_is_read_in_berts_form(tmp_path: Path) -> None:
     import torch
     from transformers import MPNetConfig, MPNetForSequenceClassification
 
-    from millirank_engines.build.crossencoder import Shape, load, save, states
+    from millirank_engines.build import mpnet
+    from millirank_engines.build.crossencoder import Shape, last_state, load, save
     from millirank_engines.build.torchpack import Pairs
 
     torch.manual_seed(3)
@@ -171,15 +172,18 @@ def test_an_mpnet_is_read_in_berts_form(tmp_path: Path) -> None:
     ids = torch.where(torch.arange(length) == lengths - 1, 102, torch.where(mask, ids, 0))
     own = torch.where(ids == 101, 0, torch.where(ids == 102, 2, torch.where(mask, ids + 4, 1)))
     with torch.no_grad():
-        found = states(weights, Shape.read(read), Pairs(ids, mask, torch.zeros_like(ids)))[-1]
+        found = last_state(weights, Shape.read(read), Pairs(ids, mask, torch.zeros_like(ids)))
         wanted = reference.mpnet(input_ids=own, attention_mask=mask.long()).last_hidden_state
     np.testing.assert_allclose(found[mask].numpy(), wanted[mask].numpy(), atol=1e-4)
+    mpnet.refuse_others(read, {"cls": 101, "sep": 102, "pad": 0})
+    with pytest.raises(EngineError, match="name a BERT with the tokenizer of your encoder"):
+        mpnet.refuse_others(read, SPECIAL)
     save(weights, read, tmp_path)
     (tmp_path / "millirank.json").write_text(json.dumps({"word_embeddings": str(tmp_path / "theirs")}))
     again, halves = load(tmp_path, "cpu")
     np.testing.assert_array_equal(halves[WORDS].numpy(), weights[WORDS].numpy())
     with torch.no_grad():
-        same = states(halves, Shape.read(again), Pairs(ids, mask, torch.zeros_like(ids)))[-1]
+        same = last_state(halves, Shape.read(again), Pairs(ids, mask, torch.zeros_like(ids)))
     np.testing.assert_allclose(same[mask].numpy(), found[mask].numpy(), atol=0.05)  # kept in FP16
 
 

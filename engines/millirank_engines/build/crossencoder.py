@@ -4,7 +4,8 @@ The network is that of Devlin et al. 2019, with one logit on the pooled first to
 """
 
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,8 +129,8 @@ def add_head(weights: "dict[str, Tensor]", hidden: int, seed: int) -> None:
             weights[f"{name}.bias"] = torch.zeros(rows, device=device)
 
 
-def states(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs, *, train: bool = False) -> "list[Tensor]":
-    """Each layer's output, (n, length, hidden); with dropout from the global generator where train."""
+def states(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs, *, train: bool = False) -> "Iterator[Tensor]":
+    """Each layer's output in turn, (n, length, hidden); with dropout from the global generator where train."""
     import torch
     from torch.nn import functional as f
 
@@ -150,7 +151,6 @@ def states(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs, *, trai
     bias = torch.zeros((n, 1, 1, length), device=x.device).masked_fill(~inputs.mask[:, None, None, :], -1e4)
     if mpnet.RELATIVE in weights:
         bias = bias + mpnet.bias(weights[mpnet.RELATIVE], length)
-    made = []
     for number in range(shape.layers):
         layer = f"encoder.layer.{number}"
         q, k, v = (
@@ -162,8 +162,7 @@ def states(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs, *, trai
         x = norm(drop(linear(mixed, f"{layer}.attention.output.dense")) + x, f"{layer}.attention.output.LayerNorm")
         grown = f.gelu(linear(x, f"{layer}.intermediate.dense"))
         x = norm(drop(linear(grown, f"{layer}.output.dense")) + x, f"{layer}.output.LayerNorm")
-        made.append(x)
-    return made
+        yield x
 
 
 def score(weights: "Mapping[str, Tensor]", shape: Shape, last: "Tensor", *, train: bool = False) -> "Tensor":
@@ -176,9 +175,14 @@ def score(weights: "Mapping[str, Tensor]", shape: Shape, last: "Tensor", *, trai
     return f.linear(dropped, weights["classifier.weight"], weights["classifier.bias"])[:, 0].float()
 
 
+def last_state(weights: "Mapping[str, Tensor]", shape: Shape, inputs: Pairs) -> "Tensor":
+    """The last layer's output, (n, length, hidden); those before are let go."""
+    return deque(states(weights, shape, inputs), maxlen=1).pop()
+
+
 def logits(weights: "Mapping[str, Tensor]", shape: Shape, pairs: Pairs) -> "Tensor":
     """The score of each pair by a network with a head, float32 (n,)."""
-    return score(weights, shape, states(weights, shape, pairs)[-1])
+    return score(weights, shape, last_state(weights, shape, pairs))
 
 
 def save(weights: "Mapping[str, Tensor]", config: Mapping[str, Any], folder: Path) -> None:

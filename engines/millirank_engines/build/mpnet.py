@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millirank_engines.base import EngineError
+
 from .tensors import ANCHOR, WORDS
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ TYPES = "embeddings.token_type_embeddings.weight"
 FARTHEST = 128  # tokens apart, from where on all share a bucket
 OWN = 4  # ids before BERT's
 POSITIONS = 2  # positions that are for padding
-SPECIAL = {0: "pad_token_id", 101: "bos_token_id", 102: "eos_token_id"}  # BERT's id: what config.json calls MPNet's
+SPECIAL = {"pad": (0, "pad_token_id", 1), "cls": (101, "bos_token_id", 0), "sep": (102, "eos_token_id", 2)}
+# by what lists call them: BERT's id, what config.json calls MPNet's, and what that is if it says nothing
 NAMES = {
     "attention.attn.q.": "attention.self.query.",
     "attention.attn.k.": "attention.self.key.",
@@ -48,13 +51,36 @@ def as_bert(config: Mapping[str, Any], weights: "Mapping[str, Tensor]") -> "tupl
         made[name.replace(known, NAMES.get(known, ""))] = tensor
     theirs = made[WORDS]
     made[WORDS] = theirs[OWN:].clone()
-    for place, called in SPECIAL.items():
-        made[WORDS][place] = theirs[config[called]]
+    for place, called, usual in SPECIAL.values():
+        made[WORDS][place] = theirs[config.get(called, usual)]
     made[ANCHOR] = made[ANCHOR][POSITIONS:]
     made[TYPES] = torch.zeros((2, theirs.shape[1]), dtype=theirs.dtype, device=theirs.device)
     changes = {"model_type": "bert", "position_embedding_type": BUCKETED, "vocab_size": len(made[WORDS])}
     changes |= {"max_position_embeddings": len(made[ANCHOR]), "type_vocab_size": 2}
     return {**config, **changes}, made
+
+
+def is_one(config: Mapping[str, Any]) -> bool:
+    """Whether config.json is of an MPNet in BERT's form: it can teach, and no engine is made of it."""
+    return bool(config.get("position_embedding_type") == BUCKETED)
+
+
+def refuse_others(config: Mapping[str, Any], special: Mapping[str, int]) -> None:
+    """Refuses an MPNet where what it would read is not of uncased BERT's vocabulary.
+
+    Args:
+        config: of a network in BERT's form, MPNet or not.
+        special: the ids of cls, sep and pad of what is read.
+
+    Raises:
+        EngineError: if it is one, and these are not BERT's.
+    """
+    theirs = {name: place for name, (place, _, _) in SPECIAL.items()}
+    if is_one(config) and dict(special) != theirs:
+        raise EngineError(
+            f"an MPNet reads what the tokenizer of uncased BERT made, with {theirs}, and this has {dict(special)}: "
+            "name a BERT with the tokenizer of your encoder instead"
+        )
 
 
 def buckets(length: int, count: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from millirank_engines.artifact import sha256_of
 from millirank_engines.base import EngineError
 
 from . import crossencoder as net
-from . import torchpack
+from . import mpnet, torchpack
 from .lists import TEACHER, Lists, Packed
 from .source import open_source
 from .tensors import SETTINGS
@@ -52,13 +52,14 @@ class Teacher:
 
     @property
     def key(self) -> str:
-        """Of everything that its scores depend on: weights, shape and template.
+        """Of everything that its scores depend on: weights, shape, template, and how an encoder pools.
 
         Raises:
             EngineError: if there are no weights.
         """
         files = [self.folder / name for name in ("config.json", SETTINGS)]
         parts = [self.digest, *(sha256_of(path) if path.is_file() else "" for path in files)]
+        parts += [sha256_of(path) for path in sorted(self.folder.glob("*Pooling/config.json"))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
@@ -133,7 +134,7 @@ def scored(
         (n, width); 0 where a list is shorter.
 
     Raises:
-        EngineError: if the model has another vocabulary, or more than one score.
+        EngineError: if the model has another vocabulary or several scores, or is an encoder that pools in another way.
     """
     import torch
 
@@ -146,6 +147,7 @@ def scored(
             f"{folder} has {config['vocab_size']} tokens, the lists have a token {largest}: "
             "a teacher must share the student's tokenizer"
         )
+    mpnet.refuse_others(config, lists.manifest["special"])
     rows = lists.rows[chosen]
     at, _ = np.nonzero(rows >= 0)
     says = _logits if "classifier.weight" in weights else _cosines
@@ -226,7 +228,7 @@ def _embedded(reader: _Reader, texts: Packed, limit: int, wanted: NDArray[np.int
         some = which[c]
         special = reader.lists.manifest["special"]
         packed = torchpack.pack_texts(reader.on(ids[some]), reader.on(lengths[some]), length, special)
-        last = net.states(reader.weights, reader.shape, packed)[-1].float()
+        last = net.last_state(reader.weights, reader.shape, packed).float()
         pooled = last[:, 0] if first else (last * packed.mask[:, :, None]).sum(1)
         found[some] = (pooled / pooled.norm(dim=1, keepdim=True)).cpu().numpy()
     return found

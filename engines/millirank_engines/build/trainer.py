@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from millirank_engines.base import EngineError
 
 from . import crossencoder as net
-from . import torchpack
+from . import mpnet, torchpack
 from .lists import JUDGED, TEACHER, Lists
 from .settings import Settings
 from .tensors import WORDS
@@ -59,6 +59,7 @@ class Trainer:
         deeper, self.guide = net.load(init, device)
         self.config, shared = net.shallow(deeper, self.guide, settings.layers)
         self.guided = net.Shape.read(deeper)
+        mpnet.refuse_others(deeper, lists.manifest["special"])
         self.weights = {name: w if name == WORDS else w.clone() for name, w in shared.items()}
         self.shape = net.Shape.read(self.config)
         for network in (self.weights, self.guide):
@@ -197,7 +198,7 @@ class Trainer:
                 special = self.lists.manifest["special"]
                 pairs = torchpack.pack(queries, on(query_lengths[c]), products, on(product_lengths[c]), length, special)
                 dropout = train and self.settings.dropout
-                states = net.states(self.weights, self.shape, pairs, train=dropout)
+                states = list(net.states(self.weights, self.shape, pairs, train=dropout))
                 parts.append(net.score(self.weights, self.shape, states[-1], train=dropout))
                 if train and self.settings.hidden:
                     apart = apart + self._apart(states, pairs) / len(chunks)
@@ -213,7 +214,7 @@ class Trainer:
         import torch
 
         with torch.no_grad():
-            theirs = net.states(self.guide, self.guided, pairs)
+            theirs = list(net.states(self.guide, self.guided, pairs))
         kept = net.kept_layers(self.guided.layers, self.shape.layers)
         real = pairs.mask[:, :, None]
         return torch.stack(

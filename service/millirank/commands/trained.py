@@ -1,5 +1,6 @@
 """The second half of `millirank train`: the lists of a work folder into a reranker, round by round."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,16 @@ def _train(
     if before:
         console.print(f"nothing changed, so the model in {out} stays. {_told(held[-1])}", highlight=False)
     else:
-        console.print(f"trained {out}: serve it with `millirank index --catalog FILE --out DIR --reranker {out}`")
+        console.print(f"trained {out}: {_next(out)}", soft_wrap=True)
+
+
+def _next(out: Path) -> str:
+    """What can be done with a trained model."""
+    from millirank_engines.build.mpnet import is_one
+
+    if is_one(json.loads((out / "config.json").read_text(encoding="utf-8"))):
+        return f"an MPNet, of which no engine is made; train a BERT by it with `--teacher {out} --mined-weight 0`"
+    return f"serve it with `millirank index --catalog FILE --out DIR --reranker {out}`"
 
 
 def _told(held: "Held") -> str:

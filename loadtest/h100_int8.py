@@ -53,9 +53,9 @@ NOTES = (
 BERT = "bert-base-reranker"
 BATCHES, PAIRS, QUERIES = ("50x64", "128x64", "256x64", "512x64"), ("50x32", "50x64", "512x32"), ("1x16", "32x16")
 SUBJECTS = (  # what the targets are about comes first
-    Subject(BERT, "", "rerank", BATCHES, BATCHES, ("512x64",)),
-    Subject("minilm-reranker", "", "rerank", PAIRS, PAIRS, ("512x32",)),
-    Subject("minilm-encoder", ENCODER, "embed", QUERIES, QUERIES, ("32x16",)),
+    Subject(BERT, "", "rerank", BATCHES, BATCHES, BATCHES),
+    Subject("minilm-reranker", "", "rerank", PAIRS, PAIRS, PAIRS),
+    Subject("minilm-encoder", ENCODER, "embed", QUERIES, QUERIES, QUERIES),
 )
 
 

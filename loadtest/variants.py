@@ -34,7 +34,7 @@ from millirank_engines.build.compile import build_engine
 from millirank_engines.build.source import resolve_source
 from millirank_engines.pack import pack_pairs, pair_length
 
-TIMED = (Profile(2, 24), Profile(50, 32))
+TIMED = (Profile(2, 24), Profile(50, 32), Profile(50, 64))  # the last for texts of 48 tokens
 BATCH = 50  # pairs of similar length that are scored together
 MEASURES = ("ndcg@10", "ndcg@10 judged")
 SHOWN = {"layers", "weights", "p50", "least", "of the first", "queries", "success@1", *MEASURES}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from targets import Target, overview, table
 
 from millirank.loadtest.results import Row, published, result
+from millirank.loadtest.summary import quantile
 
 if TYPE_CHECKING:
     from millirank.evaluation import Comparison
@@ -18,9 +19,8 @@ BENCHMARKS = Path(__file__).parent.parent / "docs" / "benchmarks"
 
 
 def percentiles(case: str, seconds: Sequence[float]) -> list[Row]:
-    """p50 and p99 of measured times (nearest rank)."""
-    ordered, ranks = sorted(seconds), (("p50", 0.5), ("p99", 0.99))
-    return [Row(case, name, 1e3 * ordered[min(len(ordered) - 1, int(q * len(ordered)))], "ms") for name, q in ranks]
+    """p50 and p99 of measured times."""
+    return [Row(case, name, 1e3 * quantile(seconds, q), "ms") for name, q in (("p50", 0.5), ("p99", 0.99))]
 
 
 def paired_rows(case: str, metric: str, found: "Comparison") -> Iterator[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from millirank_engines import Engine, LoadedEngine, ModelSpec, Profile, Tensors, pack_sequences
 from millirank_engines.build.bench import Timing, work_of
+from millirank_engines.build.quantize.choice import stretches
 
 TURNS, WARM = 10, 5  # of every engine; calls of every shape before each turn that are not counted
 LEAST = 100  # calls of every shape
@@ -63,18 +64,12 @@ def interleaved(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for turn in range(TURNS):
-            for place in random.permutation(len(entrants)):
-                one, shapes = entrants[place], list(wanted[place])
-                counts = [
-                    n * (turn + 1) // TURNS - n * turn // TURNS for n in wanted[place].values()
-                ]  # that add up to n
-                for feeds in [one.feeds[shape] for shape in shapes for _ in range(warm)]:
-                    one.engine.infer(feeds)
-                for which in random.permutation(np.repeat(np.arange(len(shapes)), counts)):
-                    start = time.perf_counter()
-                    one.engine.infer(one.feeds[shapes[which]])
-                    taken[place, shapes[which]].append(time.perf_counter() - start)
+        for place, shape, counts in stretches(wanted, TURNS, random, lambda _: warm):
+            one = entrants[place]
+            start = time.perf_counter()
+            one.engine.infer(one.feeds[shape])
+            if counts:
+                taken[place, shape].append(time.perf_counter() - start)
     finally:
         if collecting:
             gc.enable()

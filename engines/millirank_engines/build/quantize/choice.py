@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ LONG = 0.03  # seconds of a call that is timed once a turn
 TURNS, WARM = 3, 2  # of every entrant; calls of every shape before each turn that are not counted
 Times = Mapping[Profile, Mapping[str, float]]  # ms, by profile and precision
 Entrant = Mapping[Profile, Engine]  # what runs each shape
+K = TypeVar("K", bound=Hashable)
 
 
 def chosen(times: Times, base: str, other: str, *, together: bool) -> tuple[Choice, ...]:
@@ -90,26 +92,41 @@ def medians(
     In a turn the entrants follow each other at random, and within the stretch of one its shapes: as a server would meet
     them, and no entrant pays for what another left in the caches. What is short is run until it has taken ENOUGH.
     """
-    counts = {
-        name: {profile: _count(one[profile], feeds[profile], clock) for profile in feeds}
-        for name, one in entrants.items()
-    }
-    taken: dict[tuple[Profile, str], list[float]] = {
-        (profile, name): [] for profile in sorted(feeds) for name in entrants
-    }
+    profiles, names = sorted(feeds), list(entrants)
+    counts = [{p: _count(entrants[name][p], feeds[p], clock) for p in profiles} for name in names]
+    taken: dict[tuple[Profile, str], list[float]] = {(profile, name): [] for profile in profiles for name in names}
     dice = np.random.default_rng(0)
-    names = list(entrants)
-    for turn in range(TURNS):
-        for name in (names[place] for place in dice.permutation(len(names))):
-            one, wanted = entrants[name], counts[name]
-            for profile in (profile for profile, count in wanted.items() if count > TURNS for _ in range(WARM)):
-                one[profile].infer(feeds[profile])
-            calls = [p for p, n in wanted.items() for _ in range(n * (turn + 1) // TURNS - n * turn // TURNS)]
-            for profile in (calls[place] for place in dice.permutation(len(calls))):
-                begin = clock()
-                one[profile].infer(feeds[profile])
-                taken[profile, name].append((clock() - begin) * 1e3)
-    return {profile: {name: statistics.median(taken[profile, name]) for name in entrants} for profile in sorted(feeds)}
+    for place, profile, counted in stretches(counts, TURNS, dice, lambda n: WARM if n > TURNS else 0):
+        begin = clock()
+        entrants[names[place]][profile].infer(feeds[profile])
+        ended = clock()
+        if counted:
+            taken[profile, names[place]].append((ended - begin) * 1e3)
+    return {profile: {name: statistics.median(taken[profile, name]) for name in names} for profile in profiles}
+
+
+def stretches(
+    counts: Sequence[Mapping[K, int]], turns: int, random: np.random.Generator, warm: Callable[[int], int]
+) -> Iterator[tuple[int, K, bool]]:
+    """What is called next where several are compared, each in stretches of its own, with its own calls mixed.
+
+    Args:
+        counts: how often each of them calls what, in all.
+        turns: in each of which all of them follow each other at random.
+        random: draws the orders.
+        warm: of how often something is called, the calls of it before each stretch that do not count.
+
+    Yields:
+        The place of the one that calls, what it calls, and whether that counts.
+    """
+    for turn in range(turns):
+        for place in random.permutation(len(counts)):
+            keys, wanted = list(counts[place]), list(counts[place].values())
+            yield from ((place, key, False) for key, n in zip(keys, wanted, strict=True) for _ in range(warm(n)))
+            now = [n * (turn + 1) // turns - n * turn // turns for n in wanted]  # that add up to n
+            yield from (
+                (place, keys[which], True) for which in random.permutation(np.repeat(np.arange(len(keys)), now))
+            )
 
 
 def _count(engine: Engine, feeds: Tensors, clock: Callable[[], float]) -> int:

@@ -6,7 +6,7 @@ tokenizer, larger ones (MiniLM-L12, BERT-base, BERT-large) among them, an MPNet,
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,9 +150,14 @@ def scored(
     mpnet.refuse_others(config, lists.manifest["special"])
     rows = lists.rows[chosen]
     at, _ = np.nonzero(rows >= 0)
-    says = _logits if "classifier.weight" in weights else _cosines
+    template = {**lists.manifest["template"], **net.settings(folder).get("template", {})}
+    reader = _Reader(lists, template, device, weights, net.Shape.read(config), tell)
+    asked, shown = lists.query[chosen][at], rows[rows >= 0]
     with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
-        found = says(_Reader(lists, folder, device, weights, net.Shape.read(config), tell), at, rows[rows >= 0], chosen)
+        if "classifier.weight" in weights:
+            found = _logits(reader, asked, shown)
+        else:
+            found = _cosines(reader, asked, shown, first=open_source(str(folder)).pooling() == "cls")
     scores = np.zeros(rows.shape, np.float32)
     scores[rows >= 0] = found
     return scores
@@ -163,16 +168,11 @@ class _Reader:
     """A network and the texts of lists, cut as its template says, on the device."""
 
     lists: Lists
-    folder: Path
+    template: Mapping[str, Any]  # of the lists, with what the model's own says otherwise
     device: str
     weights: "dict[str, Tensor]"
     shape: net.Shape
     tell: Tell
-
-    @property
-    def template(self) -> dict[str, Any]:
-        """Of the lists, with what the model's own says otherwise."""
-        return {**self.lists.manifest["template"], **net.settings(self.folder).get("template", {})}
 
     def on(self, values: NDArray[np.generic]) -> "Tensor":
         """Numbers on the device."""
@@ -192,13 +192,10 @@ class _Reader:
             self.tell(min(start + chunk, len(order)), len(order))
 
 
-def _logits(
-    reader: _Reader, at: NDArray[np.int64], shown: NDArray[np.int32], chosen: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """A cross-encoder's score of each pair of a list, an index into chosen, and a product."""
+def _logits(reader: _Reader, asked: NDArray[np.int32], shown: NDArray[np.int32]) -> NDArray[np.float32]:
+    """A cross-encoder's score of each query, (pairs,), with the product beside it, (pairs,)."""
     query, query_lengths = reader.lists.queries.padded(reader.template["query_tokens"])
     product, product_lengths = reader.lists.products.padded(reader.template["product_tokens"])
-    asked = reader.lists.query[chosen][at]
     found = np.empty(len(asked), np.float32)
     for c, length in reader.chunks(query_lengths[asked] + product_lengths[shown] + 3):
         parts = query[asked[c]], query_lengths[asked[c]], product[shown[c]], product_lengths[shown[c]]
@@ -209,24 +206,23 @@ def _logits(
 
 
 def _cosines(
-    reader: _Reader, at: NDArray[np.int64], shown: NDArray[np.int32], chosen: NDArray[np.int64]
+    reader: _Reader, asked: NDArray[np.int32], shown: NDArray[np.int32], *, first: bool
 ) -> NDArray[np.float32]:
-    """A sentence encoder's cosine of each pair."""
-    asked = reader.lists.query[chosen][at]
-    queries = _embedded(reader, reader.lists.queries, reader.template["query_tokens"], asked)
-    products = _embedded(reader, reader.lists.products, reader.template["product_tokens"], shown)
+    """A sentence encoder's cosine of each query with the product beside it, pooled as _embedded says."""
+    queries = _embedded(reader, reader.lists.queries, reader.template["query_tokens"], asked, first=first)
+    products = _embedded(reader, reader.lists.products, reader.template["product_tokens"], shown, first=first)
     return np.asarray(np.einsum("ij,ij->i", queries[asked], products[shown]), np.float32)
 
 
-def _embedded(reader: _Reader, texts: Packed, limit: int, wanted: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The unit vectors of the texts that are wanted, (texts, hidden); of the others 0."""
+def _embedded(
+    reader: _Reader, texts: Packed, limit: int, wanted: NDArray[np.int32], *, first: bool
+) -> NDArray[np.float32]:
+    """The unit vectors of the texts that are wanted, (texts, hidden), of their first token or their mean; else 0."""
     ids, lengths = texts.padded(limit)
-    first = open_source(str(reader.folder)).pooling() == "cls"
     which = np.unique(wanted)
     found = np.zeros((len(texts), reader.shape.hidden), np.float32)
     for c, length in reader.chunks(lengths[which] + 2):
-        some = which[c]
-        special = reader.lists.manifest["special"]
+        some, special = which[c], reader.lists.manifest["special"]
         packed = torchpack.pack_texts(reader.on(ids[some]), reader.on(lengths[some]), length, special)
         last = net.last_state(reader.weights, reader.shape, packed).float()
         pooled = last[:, 0] if first else (last * packed.mask[:, :, None]).sum(1)

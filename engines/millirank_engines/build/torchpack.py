@@ -42,11 +42,9 @@ def pack(
     end = start + product_lengths[:, None]
     from_query = query.gather(1, (at - 1).clamp(0, query.shape[1] - 1))
     from_product = product.gather(1, (at - start).clamp(0, product.shape[1] - 1))
-    ids = torch.where(at < start, from_query, from_product)
-    ids = torch.where((at == start - 1) | (at == end), special["sep"], ids)
-    ids = torch.where(at == 0, special["cls"], ids)
-    mask = at <= end
-    return Pairs(torch.where(mask, ids, special["pad"]), mask, ((at >= start) & mask).long())
+    inner = torch.where(at == start - 1, special["sep"], torch.where(at < start, from_query, from_product))
+    ids, mask = _framed(inner, at, end, special)
+    return Pairs(ids, mask, ((at >= start) & mask).long())
 
 
 def pack_texts(text: "Tensor", lengths: "Tensor", length: int, special: Mapping[str, int]) -> Pairs:
@@ -62,8 +60,14 @@ def pack_texts(text: "Tensor", lengths: "Tensor", length: int, special: Mapping[
 
     at = torch.arange(length, device=text.device).expand(len(text), length)
     end = lengths[:, None] + 1
-    ids = text.gather(1, (at - 1).clamp(0, text.shape[1] - 1))
-    ids = torch.where(at == end, special["sep"], ids)
-    ids = torch.where(at == 0, special["cls"], ids)
+    ids, mask = _framed(text.gather(1, (at - 1).clamp(0, text.shape[1] - 1)), at, end, special)
+    return Pairs(ids, mask, torch.zeros_like(ids))
+
+
+def _framed(inner: "Tensor", at: "Tensor", end: "Tensor", special: Mapping[str, int]) -> "tuple[Tensor, Tensor]":
+    """Ids between [CLS] and the [SEP] at each end, then padding, and the mask of what is none; all (n, length)."""
+    import torch
+
+    ids = torch.where(at == 0, special["cls"], torch.where(at == end, special["sep"], inner))
     mask = at <= end
-    return Pairs(torch.where(mask, ids, special["pad"]), mask, torch.zeros_like(ids))
+    return torch.where(mask, ids, special["pad"]), mask
